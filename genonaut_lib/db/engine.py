@@ -1,0 +1,205 @@
+"""Sessions: opening one, saying in a sentence why it failed, and what server is behind it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import redis
+from psycopg import conninfo, errors
+from psycopg.rows import TupleRow
+
+from genonaut_lib.db import embedded
+from genonaut_lib.errors import (
+    DatabaseUnreachable,
+    DiskFull,
+    GenonautError,
+    MissingPrivilege,
+    ReadOnlyDatabase,
+    RedisUnreachable,
+    UnsupportedVersion,
+)
+from genonaut_lib.settings import Settings
+
+Connection = psycopg.Connection[TupleRow]
+
+MINIMUM_POSTGRES = 140_000
+MINIMUM_REDIS = (6, 0)
+APPLICATION_NAME = "genonaut"
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What a PostgreSQL server says of itself."""
+
+    version: int
+    version_text: str
+    database: str
+    user: str
+    in_recovery: bool
+    database_bytes: int
+
+
+def database_url(settings: Settings) -> str:
+    """Return the address of the environment's database, starting the embedded server if it is that one."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    _require_embedded(settings, "DATABASE_URL", DatabaseUnreachable)
+    return embedded.start_postgres(settings.environment, settings.servers)
+
+
+def redis_url(settings: Settings) -> str:
+    """Return the address of the environment's Redis, starting the embedded server if it is that one."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    _require_embedded(settings, "REDIS_URL", RedisUnreachable)
+    return embedded.start_redis(settings.environment)
+
+
+def connect(settings: Settings, *, autocommit: bool = True, writing: bool = True) -> Connection:
+    """Return an open session on the environment's database, in autocommit mode unless told otherwise.
+
+    Raises DatabaseUnreachable, UnsupportedVersion, or ReadOnlyDatabase (when `writing`).
+    """
+    address = database_url(settings)
+    try:
+        connection = psycopg.connect(
+            address,
+            autocommit=autocommit,
+            connect_timeout=settings.database.connect_timeout_s,
+            application_name=APPLICATION_NAME,
+        )
+    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
+        raise _unreachable(error, address) from None
+    try:
+        _require_usable(connection, writing)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def session(settings: Settings, *, writing: bool = True) -> Iterator[Connection]:
+    """Open a session for a block and close it; driver errors leave the block as sentences."""
+    with translated(), connect(settings, writing=writing) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver errors a user can act upon into a GenonautError; others pass unchanged."""
+    try:
+        yield
+    except psycopg.Error as error:
+        known = translate(error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def translate(error: psycopg.Error) -> GenonautError | None:
+    """Return the refusal a driver error means, chosen by its SQLSTATE, or None for any other error."""
+    text = (error.diag.message_primary or str(error)).strip()
+    if isinstance(error, errors.DiskFull):
+        return DiskFull(
+            f"The database's disk is full: {text}.",
+            hint="Free space on the server, then run the same command again; it goes on where it stopped.",
+        )
+    if isinstance(error, errors.InsufficientPrivilege):
+        return MissingPrivilege(
+            f"The database user lacks a right: {text}.",
+            hint="Grant it, or use the user that owns the gallery's tables.",
+        )
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return _read_only()
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        return DatabaseUnreachable(
+            f"The connection to PostgreSQL was lost: {text}.",
+            hint="Run the same command again; it goes on where it stopped.",
+        )
+    return None
+
+
+def facts(connection: Connection) -> ServerFacts:
+    """Return what the server behind `connection` says of itself."""
+    row = connection.execute(
+        "select current_setting('server_version_num')::int, current_setting('server_version'),"
+        " current_database(), current_user, pg_is_in_recovery(), pg_database_size(current_database())"
+    ).fetchone()
+    assert row is not None
+    return ServerFacts(*row)
+
+
+def connect_redis(settings: Settings) -> redis.Redis:
+    """Return a Redis client whose server was seen to answer; raise RedisUnreachable or UnsupportedVersion."""
+    address = redis_url(settings)
+    timeout = settings.redis.connect_timeout_s
+    try:
+        client = redis.Redis.from_url(address, socket_connect_timeout=timeout, socket_timeout=timeout)
+        info: dict[str, Any] = client.info("server")  # type: ignore[assignment]  # sync client, awaitable type
+    except (redis.RedisError, ValueError) as error:
+        raise RedisUnreachable(
+            f"Redis does not answer at {_without_secret_url(address)}: {type(error).__name__}.",
+            hint="Check REDIS_URL and that the server runs, or unset it to use the embedded Redis.",
+        ) from None
+    version = str(info["redis_version"])
+    if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM_REDIS:
+        raise UnsupportedVersion(
+            f"Redis {version} is too old.", hint="Use Redis 6 or newer, or the embedded one."
+        )
+    return client
+
+
+def _require_embedded(settings: Settings, variable: str, error: type[GenonautError]) -> None:
+    if not settings.servers.embedded:
+        raise error(
+            f"Environment {settings.environment!r} has no embedded servers and {variable} is not set.",
+            hint=f"Set {variable}, or use an environment with `servers: {{embedded: true}}`.",
+        )
+
+
+def _require_usable(connection: Connection, writing: bool) -> None:
+    found = connection.info.server_version
+    if found < MINIMUM_POSTGRES:
+        raise UnsupportedVersion(
+            f"PostgreSQL {found // 10_000} is too old.",
+            hint="The workbench needs PostgreSQL 14 or newer; upgrade the server first.",
+        )
+    if writing and facts(connection).in_recovery:
+        raise _read_only()
+
+
+def _read_only() -> ReadOnlyDatabase:
+    return ReadOnlyDatabase(
+        "The database accepts no writes (a replica, or default_transaction_read_only).",
+        hint="Point DATABASE_URL at the primary.",
+    )
+
+
+def _unreachable(error: psycopg.Error, address: str) -> DatabaseUnreachable:
+    reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    place, secret = _place_of(address)
+    if secret:
+        reason = reason.replace(secret, "***")
+    return DatabaseUnreachable(
+        f"PostgreSQL does not answer at {place}: {reason}.".replace("..", "."),
+        hint="Check DATABASE_URL and that the server runs, or unset it to use the embedded PostgreSQL.",
+    )
+
+
+def _place_of(address: str) -> tuple[str, str]:
+    """Return host:port/database of an address, and its password (empty when it has none)."""
+    try:
+        parts = conninfo.conninfo_to_dict(address)
+    except psycopg.ProgrammingError:
+        return "the address in DATABASE_URL, which is not a PostgreSQL address", address
+    place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+    return place, str(parts.get("password", ""))
+
+
+def _without_secret_url(address: str) -> str:
+    return address.rsplit("@", 1)[-1].removeprefix("redis://")

@@ -1,0 +1,126 @@
+"""Every refusal of the library, as a class that says what happened and what to do next.
+
+The docstring of a class is its default message. Fields stand where a caller acts on them.
+The command line turns `Refused` into exit code 2 and any other `GenonautError` into 1.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class GenonautError(Exception):
+    """The workbench could not do what was asked."""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        self.message = message or inspect.cleandoc(type(self).__doc__ or "")
+        self.hint = hint
+        super().__init__(self.message if hint is None else f"{self.message} {hint}")
+
+
+class Refused(GenonautError):
+    """The request was refused before anything was done."""
+
+
+class InvalidInput(Refused):
+    """A value given by the caller is malformed or unknown."""
+
+
+class InvalidSettings(Refused):
+    """The settings cannot be used."""
+
+
+class ProjectNotFound(Refused):
+    """There is no `params/` folder with the asked-for environment here."""
+
+
+class DatabaseUnreachable(Refused):
+    """No PostgreSQL server answers at the configured address."""
+
+
+class RedisUnreachable(Refused):
+    """No Redis server answers at the configured address."""
+
+
+class UnsupportedVersion(Refused):
+    """The server is older than what the workbench needs."""
+
+
+class MissingPrivilege(Refused):
+    """The database user lacks a right the step needs."""
+
+
+class ReadOnlyDatabase(Refused):
+    """The database is a read-only replica."""
+
+
+class DiskFull(GenonautError):
+    """The disk is full."""
+
+
+class NotAGallery(Refused):
+    """The database holds neither a gallery nor nothing."""
+
+
+class WrongEnvironment(Refused):
+    """The database belongs to another environment than the command was given."""
+
+
+class ProductionUnconfirmed(Refused):
+    """The database is a production database and the command did not confirm it by name."""
+
+
+class ServerStartFailed(GenonautError):
+    """An embedded server did not start."""
+
+
+class LockNotAcquired(GenonautError):
+    """A lock was not to be had within its budget; nothing was changed by this statement."""
+
+
+class CheckFailed(Refused):
+    """A precondition of the phase does not hold."""
+
+
+class PlanChanged(Refused):
+    """The plan is no longer the one that was shown; look at the new plan first."""
+
+
+class ConfirmationMissing(Refused):
+    """The step cannot be undone and was not confirmed."""
+
+
+class VerificationFailed(GenonautError):
+    """The verification found differences; nothing that depends on it may run."""
+
+
+class GateClosed(Refused):
+    """A contracting revision needs a passed verification that the ledger does not hold."""
+
+
+class CannotUndo(Refused):
+    """The step cannot be undone here."""
+
+
+class BackfillBusy(Refused):
+    """Another worker holds this backfill."""
+
+
+class AlreadyMigrated(Refused):
+    """The step works on the legacy schema, and this database is past it."""
+
+
+class RowsDiffer(GenonautError):
+    """The two ways of reading the gallery returned different rows."""
+
+
+class BaselineMissing(Refused):
+    """There is no measurement from before the migration to compare with."""
+
+
+class NotebookFailed(GenonautError):
+    """A notebook stopped in one of its cells."""
+
+
+class RunInterrupted(GenonautError):
+    """The run was interrupted."""

@@ -1,0 +1,1 @@
+"""Changing the schema: phases, their plans, the backfill engine, verification and the ledger."""

@@ -1,0 +1,47 @@
+"""What an Alembic revision calls: the actions of a phase, forward or backward, or a file of blocks."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from alembic import context, op
+
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.migration.phases import PHASES, SchemaPhase, attach_partitions, drop_legacy_tags
+from genonaut_lib.migration.plan import Action
+from genonaut_lib.migration.revisions import file_actions, run_actions
+from genonaut_lib.settings import Settings
+
+GATES = {"drop_legacy_tags": drop_legacy_tags.gate, "attach_partitions": attach_partitions.gate}
+"""Contracting revisions and what they ask of the ledger; each passes on a database without content."""
+
+UNDO_GUARDS = {"drop_legacy_tags": drop_legacy_tags.require_empty}
+
+
+def forward(phase: str) -> None:
+    """Run the actions of a schema phase; raise GateClosed where the ledger does not allow it."""
+    if phase in GATES:
+        GATES[phase](_connection())
+    _run(cast(SchemaPhase, PHASES[phase]).actions())
+
+
+def backward(phase: str) -> None:
+    """Run the actions that take a schema phase back; raise CannotUndo where data would be lost."""
+    if phase in UNDO_GUARDS:
+        UNDO_GUARDS[phase](_connection())
+    _run(cast(SchemaPhase, PHASES[phase]).undo_actions())
+
+
+def run_file(file: str) -> None:
+    """Run every block of `sql/<file>.sql`."""
+    _run(file_actions(file))
+
+
+def _run(actions: list[Action]) -> None:
+    settings: Settings = context.config.attributes["settings"]
+    run_actions(_connection(), actions, settings.database)
+
+
+def _connection() -> Connection:
+    """Return the psycopg session behind Alembic's SQLAlchemy connection; it is in autocommit mode."""
+    return cast(Connection, op.get_bind().connection.driver_connection)

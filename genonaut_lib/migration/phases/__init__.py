@@ -1,0 +1,29 @@
+"""The phases of the migration, in the order they run; one file each."""
+
+from __future__ import annotations
+
+from genonaut_lib.migration.phases.attach_partitions import AttachPartitions
+from genonaut_lib.migration.phases.backfill_content_tags import BackfillContentTags
+from genonaut_lib.migration.phases.backfill_tag_uuids import BackfillTagUuids
+from genonaut_lib.migration.phases.base import Context, Phase, SchemaPhase
+from genonaut_lib.migration.phases.create_content_tags import CreateContentTags
+from genonaut_lib.migration.phases.drop_legacy_tags import DropLegacyTags
+from genonaut_lib.migration.phases.expand_tag_columns import ExpandTagColumns
+from genonaut_lib.migration.phases.seed_tags import SeedTags
+from genonaut_lib.migration.phases.verify_content_tags import VerifyContentTags
+
+_IN_ORDER: tuple[Phase, ...] = (
+    SeedTags(),
+    ExpandTagColumns(),
+    BackfillTagUuids(),
+    DropLegacyTags(),
+    CreateContentTags(),
+    BackfillContentTags(),
+    VerifyContentTags(),
+    AttachPartitions(),
+)
+
+PHASES: dict[str, Phase] = {phase.name: phase for phase in _IN_ORDER}
+BY_NOTEBOOK: dict[str, Phase] = {phase.notebook: phase for phase in _IN_ORDER}
+
+__all__ = ["BY_NOTEBOOK", "PHASES", "Context", "Phase", "SchemaPhase"]

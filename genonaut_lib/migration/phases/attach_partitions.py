@@ -1,0 +1,162 @@
+"""Attach both content tables to `content_items_all` without scanning or moving a row.
+
+A validated CHECK proves the partition bound, indexes of the parent's shape are built beforehand
+CONCURRENTLY, so ATTACH PARTITION only writes the catalogue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.statements import block
+from genonaut_lib.migration import ledger, revisions
+from genonaut_lib.migration.phases.base import Context, SchemaPhase
+from genonaut_lib.migration.phases.drop_legacy_tags import is_empty
+from genonaut_lib.migration.plan import Action, Check, Probe, Verification, action, probe
+from genonaut_lib.vocabulary import ContentSource
+
+FILE = "attach_partitions"
+PARENT = "content_items_all"
+GATE = ("verify_content_tags", "22_verify_content_tags")
+IDENTITY_INDEX = {ContentSource.REGULAR: "items_uidx_id_src", ContentSource.AUTO: "auto_uidx_id_src"}
+IDS_ARE_SHARED = Probe(block(FILE, "ids_are_shared"), {})
+PARENT_INDEXES = {
+    "create_parent_identity_index": "content_items_all_uidx_id_src",
+    "create_parent_keyset_index": "idx_content_items_all_created_id_desc",
+}
+
+
+@dataclass(frozen=True)
+class AttachPartitions(SchemaPhase):
+    """Phase 30; see the module."""
+
+    name: str = "attach_partitions"
+    title: str = "Attach both tables to one partitioned parent"
+    notebook: str = "30_attach_partitions"
+    revision: str = revisions.ATTACH_PARTITIONS
+    before: str = revisions.CREATE_CONTENT_TAGS
+
+    def check(self, context: Context) -> list[Check]:
+        """Besides the revision: a verified junction, equal columns, and no transaction to wait for."""
+        checks = super().check(context)
+        connection = context.connection
+        differing = connection.execute(block(FILE, "differing_columns").sql()).fetchall()
+        finding = "; ".join(f"{name}: {one} / {other}" for name, one, other in differing) or "equal"
+        checks.append(Check("columns of both tables", not differing, finding))
+        record = ledger.last_verification(connection, GATE[0])
+        passed = (record is not None and record.passed) or is_empty(connection)
+        checks.append(Check("junction verified", passed, "passed" if passed else f"run {GATE[1]}"))
+        return checks
+
+    def actions(self) -> list[Action]:
+        """Columns, proofs and indexes table by table; then the parent; then the two attachments."""
+        steps: list[Action] = []
+        for source in ContentSource:
+            steps += _prepare(source)
+        steps.append(action("create:parent", block(FILE, "create_parent"), done=probe("has_relation", PARENT)))
+        for name, index in PARENT_INDEXES.items():
+            steps.append(action(f"create:{index}", block(FILE, name), done=probe("has_relation", index)))
+        steps.append(action("share:ids", block(FILE, "share_ids"), done=IDS_ARE_SHARED))
+        return steps + [step for source in ContentSource for step in _attach(source)]
+
+    def undo_actions(self) -> list[Action]:
+        """Detach, give the tables their own sequences back, drop what was added."""
+        steps = [
+            action(
+                f"detach:{source.table}",
+                block(FILE, "detach"),
+                done=probe("is_partition", source.table, wanted=False, parent=PARENT),
+                table=source.table,
+            )
+            for source in ContentSource
+        ]
+        steps += [action("part:ids", block(FILE, "part_ids")), action("drop:parent", block(FILE, "drop_parent"))]
+        for source in ContentSource:
+            steps += _take_back(source)
+        return steps
+
+    def verify(self, context: Context) -> Verification:
+        """Besides the catalogue: as many rows through the parent as in each table, ."""
+        catalogue = super().verify(context)
+        figures: dict[str, int | str] = dict(catalogue.figures)
+        samples = list(catalogue.samples)
+        for source in ContentSource:
+            row = context.connection.execute(
+                block(FILE, "rows_moved").sql(table=source.table), {"value": source.partition}
+            ).fetchone()
+            assert row is not None
+            figures[f"rows {source.partition}"] = int(row[0])
+            if row[0] != row[1]:
+                samples.append(f"{source.table}: {row[1]} rows, {row[0]} through the parent")
+        return Verification(self.name, catalogue.examined + 2, len(samples), figures, tuple(samples))
+
+
+def gate(connection: Connection) -> None:
+    """Raise GateClosed for a database with content whose junction was not verified."""
+    if not is_empty(connection):
+        revisions.require_verified(connection, *GATE)
+
+
+def keyset_index(source: ContentSource) -> str:
+    """Return the name of the source's (created_at desc, id desc) index."""
+    return f"idx_{source.table}_created_id_desc"
+
+
+def _prepare(source: ContentSource) -> list[Action]:
+    table, constraint, value = source.table, f"{source.table}_source_type_check", sql.Literal(source.partition)
+    attached = probe("is_partition", table, parent=PARENT)
+    column = probe("has_column", table, column="source_type")
+    there = probe("has_constraint", table, constraint=constraint)
+    valid = probe("has_valid_constraint", table, constraint=constraint)
+    proof = {"table": table, "constraint": constraint}
+    add, validate = block(FILE, "add_proof"), block(FILE, "validate_proof")
+    steps = [
+        action(f"add:{table}.source_type", block(FILE, "add_source_type"), done=column, table=table, value=value),
+        action(f"add:{constraint}", add, done=(attached, there), value=value, **proof),
+        action(f"validate:{constraint}", validate, done=(attached, valid), **proof),
+    ]
+    indexes = {"create_identity_index": IDENTITY_INDEX[source], "create_keyset_index": keyset_index(source)}
+    for name, index in indexes.items():
+        steps += _build_index(name, table, index)
+    return steps
+
+
+def _build_index(name: str, table: str, index: str) -> list[Action]:
+    """A killed CREATE INDEX CONCURRENTLY leaves an invalid index, which must go before the next try."""
+    no_ruin = probe("has_invalid_index", index, wanted=False)
+    return [
+        action(f"clear:{index}", block(FILE, "drop_invalid_index"), done=no_ruin, index=index),
+        action(
+            f"create:{index}", block(FILE, name), done=probe("has_valid_index", index), table=table, index=index
+        ),
+    ]
+
+
+def _attach(source: ContentSource) -> list[Action]:
+    table = source.table
+    return [
+        action(
+            f"attach:{table}",
+            block(FILE, "attach"),
+            done=probe("is_partition", table, parent=PARENT),
+            table=table,
+            value=sql.Literal(source.partition),
+        ),
+        action(
+            f"drop:{table}_source_type_check",
+            block(FILE, "drop_proof"),
+            table=table,
+            constraint=f"{table}_source_type_check",
+        ),
+    ]
+
+
+def _take_back(source: ContentSource) -> list[Action]:
+    gone = probe("has_column", source.table, wanted=False, column="source_type")
+    indexes = (IDENTITY_INDEX[source], keyset_index(source))
+    steps = [action(f"drop:{index}", block(FILE, "drop_index"), index=index) for index in indexes]
+    drop = block(FILE, "drop_source_type")
+    return [*steps, action(f"drop:{source.table}.source_type", drop, done=gone, table=source.table)]

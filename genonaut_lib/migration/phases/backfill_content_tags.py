@@ -1,0 +1,88 @@
+"""Fill the junction from the arrays, batch by batch, while the triggers carry what is written meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from genonaut_lib.db.statements import block
+from genonaut_lib.migration import backfill, revisions
+from genonaut_lib.migration.backfill import BackfillTask
+from genonaut_lib.migration.phases.base import Context, revision_check, run_backfill, table_facts
+from genonaut_lib.migration.phases.create_content_tags import expected_relationships
+from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification, action
+from genonaut_lib.migration.verify import SAMPLES, Comparison, compare
+from genonaut_lib.vocabulary import ContentSource
+
+FILE = "backfill_content_tags"
+TASK = BackfillTask("backfill_content_tags", block(FILE, "batch"))
+
+
+@dataclass(frozen=True)
+class BackfillContentTags:
+    """Phase 21; see the module."""
+
+    name: str = "backfill_content_tags"
+    title: str = "Backfill the junction from the arrays"
+    notebook: str = "21_backfill_content_tags"
+
+    def check(self, context: Context) -> list[Check]:
+        """Return whether the junction and its triggers are there."""
+        return [revision_check(context.connection, revisions.CREATE_CONTENT_TAGS)]
+
+    def plan(self, context: Context) -> Plan:
+        """Return one action a table whose range is not worked off."""
+        if backfill.status(context.connection, TASK.name).complete:
+            return Plan(self.name, (), note="done: every range is worked off, the triggers carry the rest")
+        facts = {**table_facts(context.connection), "relationships to come": expected_relationships(context)}
+        return Plan(self.name, tuple(_batch_action(source) for source in ContentSource), facts)
+
+    def apply(self, context: Context) -> Outcome:
+        """Run the backfill to its end, from the last checkpoint."""
+        if not self.plan(context).actions:
+            return Outcome(self.name, {"relationships written": 0})
+        result = run_backfill(context, TASK)
+        figures = {"items read": result.rows_read, "relationships written": result.rows_changed}
+        return Outcome(self.name, {**figures, "batches": result.batches, "retries": result.retries})
+
+    def verify(self, context: Context) -> Verification:
+        """Compare arrays and junction pair by pair, both ways."""
+        found = compare_junction(context)
+        return Verification(
+            self.name, found.examined, found.mismatches, junction_figures(context), tuple(found.samples)
+        )
+
+    def undo(self, context: Context) -> Outcome:
+        """Empty the junction and forget the checkpoints; the arrays hold everything."""
+        removed = 0
+        for source in ContentSource:
+            cursor = context.connection.execute(block(FILE, "empty_out").sql(), {"source": source.junction})
+            removed += cursor.rowcount
+        backfill.forget(context.connection, TASK.name)
+        return Outcome(self.name, {"relationships removed": removed})
+
+
+def compare_junction(context: Context) -> Comparison:
+    """Return every difference between arrays and junction, orphans beyond the last item included."""
+    found = compare(context.connection, block(FILE, "mismatches"))
+    for source in ContentSource:
+        row = context.connection.execute(block("catalog", "greatest_id").sql(table=source.table)).fetchone()
+        assert row is not None
+        values = {"source": source.junction, "after": 0, "upto": row[0], "limit": SAMPLES}
+        found.add(source, context.connection.execute(block(FILE, "beyond").sql(), values).fetchall())
+    return found
+
+
+def junction_figures(context: Context) -> dict[str, int | str]:
+    """Return relationships and distinct tags by source."""
+    figures: dict[str, int | str] = {}
+    for source in ContentSource:
+        row = context.connection.execute(block(FILE, "counts").sql(), {"source": source.junction}).fetchone()
+        assert row is not None
+        figures[f"relationships {source.junction}"] = int(row[0])
+        figures[f"tags used {source.junction}"] = int(row[1])
+    return figures
+
+
+def _batch_action(source: ContentSource) -> Action:
+    step = action(f"backfill:{source.table}", TASK.batch, table=source.table)
+    return Action(step.id, step.statement, "ROW EXCLUSIVE on content_tags, row share of one batch", step.why)

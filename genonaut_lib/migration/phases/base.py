@@ -1,0 +1,161 @@
+"""What a phase is, and the two families of phases: those that change the schema, those that move rows."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.statements import block
+from genonaut_lib.errors import CheckFailed, PlanChanged
+from genonaut_lib.migration import ledger, revisions
+from genonaut_lib.migration.backfill import Backfill, BackfillResult, BackfillTask, Progress
+from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification
+from genonaut_lib.settings import Settings
+from genonaut_lib.vocabulary import ContentSource
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a phase works with: a session in autocommit mode, the settings, and where progress goes."""
+
+    connection: Connection
+    settings: Settings
+    run_id: uuid.UUID | None = None
+    report: Callable[[Progress], None] = lambda progress: None
+
+
+class Phase(Protocol):
+    """One step of the migration.
+
+    `check` looks, `plan` decides, `apply` does, `verify` compares, `undo` takes back. Only `apply`
+    and `undo` change the gallery; both can be killed at any instant and started again.
+    """
+
+    name: str
+    title: str
+    notebook: str
+
+    def check(self, context: Context) -> list[Check]:
+        """Return the preconditions, each with what was found; nothing is changed."""
+
+    def plan(self, context: Context) -> Plan:
+        """Return what is left to do; nothing is changed."""
+
+    def apply(self, context: Context) -> Outcome:
+        """Do what `plan` says, from wherever an earlier start stopped."""
+
+    def verify(self, context: Context) -> Verification:
+        """Compare what is there with what should be; nothing but the ledger is changed."""
+
+    def undo(self, context: Context) -> Outcome:
+        """Take the phase back; raise CannotUndo where that would lose data."""
+
+
+@dataclass(frozen=True)
+class SchemaPhase:
+    """A phase that is one Alembic revision: a list of DDL actions and the list that takes them back."""
+
+    name: str
+    title: str
+    notebook: str
+    revision: str
+    before: str
+
+    def actions(self) -> list[Action]:
+        """Return every DDL statement of the phase, in order."""
+        raise NotImplementedError
+
+    def undo_actions(self) -> list[Action]:
+        """Return the statements that take the phase back, in order."""
+        raise NotImplementedError
+
+    def check(self, context: Context) -> list[Check]:
+        """Return whether the database stands at the revision before this phase, or past it."""
+        return [revision_check(context.connection, self.before)]
+
+    def facts(self, context: Context) -> Mapping[str, int | str]:
+        """Return figures worth reading before applying: rows and bytes of the tables touched."""
+        return table_facts(context.connection)
+
+    def plan(self, context: Context) -> Plan:
+        """Return the actions not done yet; empty with a note when the database is past the phase."""
+        if revisions.at_least(context.connection, self.revision):
+            return Plan(self.name, (), note=f"done: the database is at or past revision {self.revision}")
+        todo = tuple(step for step in self.actions() if not step.is_done(context.connection))
+        return Plan(self.name, todo, self.facts(context))
+
+    def apply(self, context: Context) -> Outcome:
+        """Upgrade to this phase's revision; actions done by an earlier, killed start are left out."""
+        todo = self.plan(context).actions
+        revisions.upgrade(context.settings, self.revision)
+        return Outcome(self.name, {"statements run": len(todo), "revision": self.revision})
+
+    def verify(self, context: Context) -> Verification:
+        """Ask the catalogue for the effect of every action that leaves one."""
+        probes = [step for step in self.actions() if step.done]
+        missing = [step.id for step in probes if not step.is_done(context.connection)]
+        return Verification(self.name, len(probes), len(missing), {"statements": len(probes)}, tuple(missing))
+
+    def undo(self, context: Context) -> Outcome:
+        """Downgrade to the revision before this phase."""
+        revisions.downgrade(context.settings, self.before)
+        return Outcome(self.name, {"revision": self.before})
+
+
+def require(checks: Iterable[Check]) -> None:
+    """Raise CheckFailed naming every precondition that does not hold."""
+    failed = [f"{check.subject}: {check.finding}" for check in checks if not check.holds]
+    if failed:
+        raise CheckFailed("Not ready. " + "; ".join(failed) + ".")
+
+
+def apply_plan(phase: Phase, context: Context, plan: Plan) -> Outcome:
+    """Apply a phase whose plan was shown; raise PlanChanged when it is another one by now.
+
+    A plan that became shorter because a killed start got further is the same work; anything new is not.
+    """
+    now = phase.plan(context)
+    shown = {(step.id, step.text) for step in plan.actions}
+    added = [step.id for step in now.actions if (step.id, step.text) not in shown]
+    if added:
+        raise PlanChanged(
+            f"The plan of {phase.name} changed since it was shown; new: {', '.join(added)}.",
+            hint="Run the plan cell again and read it.",
+        )
+    require(phase.check(context))
+    return phase.apply(context)
+
+
+def verify_phase(phase: Phase, context: Context) -> Verification:
+    """Verify a phase and write the finding into the ledger, passed or not."""
+    verification = phase.verify(context)
+    ledger.record_verification(context.connection, verification, context.run_id)
+    return verification
+
+
+def run_backfill(context: Context, task: BackfillTask) -> BackfillResult:
+    """Run a backfill with the context's session, throttle and progress."""
+    return Backfill(context.connection, task, context.settings.throttle, context.report).run()
+
+
+def revision_check(connection: Connection, needed: str) -> Check:
+    """Return the check that the database has reached revision `needed`."""
+    found = revisions.current(connection)
+    holds = found is not None and found >= needed
+    return Check("schema revision", holds, f"at {found or 'none'}, needs {needed} or later")
+
+
+def table_facts(connection: Connection) -> dict[str, int | str]:
+    """Return rows (counted) and bytes of both content tables."""
+    figures: dict[str, int | str] = {}
+    for source in ContentSource:
+        row = connection.execute(
+            block("phases", "rows_and_bytes").sql(table=source.table), {"relation": source.table}
+        ).fetchone()
+        assert row is not None
+        figures[f"{source.table} rows"] = int(row[0])
+        figures[f"{source.table} MB"] = round(int(row[1]) / 1_000_000)
+    return figures

@@ -1,0 +1,78 @@
+"""Create the junction `content_tags`, empty, with the triggers that keep it in step with the arrays.
+
+The primary key serves "all tags of an item", the one further index "all items of a tag"; any other
+index on (tag_id, content_id) or (content_id, content_source) would only repeat a prefix of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from genonaut_lib.db.statements import block
+from genonaut_lib.migration import revisions
+from genonaut_lib.migration.phases.base import Context, SchemaPhase, table_facts
+from genonaut_lib.migration.plan import Action, action, probe
+from genonaut_lib.vocabulary import ContentSource
+
+FILE = "create_content_tags"
+
+
+@dataclass(frozen=True)
+class CreateContentTags(SchemaPhase):
+    """Phase 20; see the module."""
+
+    name: str = "create_content_tags"
+    title: str = "Create the junction and the triggers that feed it"
+    notebook: str = "20_create_content_tags"
+    revision: str = revisions.CREATE_CONTENT_TAGS
+    before: str = revisions.DROP_LEGACY_TAGS
+
+    def facts(self, context: Context) -> Mapping[str, int | str]:
+        """Besides rows and bytes: how many relationships the junction will hold."""
+        return {**table_facts(context.connection), "relationships to come": expected_relationships(context)}
+
+    def actions(self) -> list[Action]:
+        """The table, its index, the function, and a trigger on each content table."""
+        index = "idx_content_tags_tag_src_content"
+        steps = [
+            action("create:content_tags", block(FILE, "create_table"), done=probe("has_relation", "content_tags")),
+            action(f"create:{index}", block(FILE, "create_tag_index"), done=probe("has_valid_index", index)),
+            action("create:sync_function", block(FILE, "create_sync_function")),
+        ]
+        for source in ContentSource:
+            steps.append(
+                action(
+                    f"create:sync_trigger:{source.table}",
+                    block(FILE, "create_sync_trigger"),
+                    done=probe("has_trigger", source.table, trigger="sync_content_tags"),
+                    table=source.table,
+                    source=sql.Literal(source.junction),
+                )
+            )
+        return steps
+
+    def undo_actions(self) -> list[Action]:
+        """Drop triggers, function and table; the arrays hold everything the junction held."""
+        steps = [
+            action(f"drop:sync_trigger:{source.table}", block(FILE, "drop_sync_trigger"), table=source.table)
+            for source in ContentSource
+        ]
+        return [
+            *steps,
+            action("drop:sync_function", block(FILE, "drop_sync_function")),
+            action("drop:content_tags", block(FILE, "drop_table")),
+        ]
+
+
+def expected_relationships(context: Context) -> int:
+    """Return how many relationships the arrays hold now."""
+    total = 0
+    for source in ContentSource:
+        statement = block("backfill_content_tags", "expected").sql(table=source.table)
+        row = context.connection.execute(statement).fetchone()
+        assert row is not None
+        total += int(row[0])
+    return total

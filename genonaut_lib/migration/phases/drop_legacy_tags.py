@@ -1,0 +1,127 @@
+"""Drop `tags_old`: the point of no return.
+
+Refuses until the ledger holds a passed verification of the UUID backfill, until no row waits for
+its ids, and until the caller typed the confirmation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.statements import block
+from genonaut_lib.errors import CannotUndo, ConfirmationMissing
+from genonaut_lib.migration import ledger, revisions
+from genonaut_lib.migration.phases.backfill_tag_uuids import has_untagged
+from genonaut_lib.migration.phases.base import Context, SchemaPhase
+from genonaut_lib.migration.phases.expand_tag_columns import ExpandTagColumns, drop_mirror_triggers
+from genonaut_lib.migration.plan import Action, Check, Outcome, action, probe
+from genonaut_lib.vocabulary import ContentSource
+
+FILE = "drop_legacy_tags"
+CONFIRMATION = "drop tags_old for ever"
+GATE = ("backfill_tag_uuids", "12_backfill_tag_uuids")
+
+
+@dataclass(frozen=True)
+class DropLegacyTags(SchemaPhase):
+    """Phase 13; see the module. `confirm` must be the text of CONFIRMATION."""
+
+    name: str = "drop_legacy_tags"
+    title: str = "Drop the legacy tag names"
+    notebook: str = "13_drop_legacy_tags"
+    revision: str = revisions.DROP_LEGACY_TAGS
+    before: str = revisions.EXPAND_TAG_COLUMNS
+    confirm: str = ""
+
+    def check(self, context: Context) -> list[Check]:
+        """Besides the revision: the UUID backfill is verified and no row was left behind since."""
+        checks = super().check(context)
+        if revisions.at_least(context.connection, self.revision):
+            return checks
+        record = ledger.last_verification(context.connection, GATE[0])
+        found = "never verified" if record is None else f"{record.mismatches} mismatches, {record.verified_at:%F %T}"
+        passed = record is not None and record.passed
+        checks.append(Check("UUID backfill verified", passed, f"{found}; run {GATE[1]}" if not passed else found))
+        waiting = [source.table for source in ContentSource if has_untagged(context.connection, source)]
+        finding = f"rows without ids in {', '.join(waiting)}; run {GATE[1]}" if waiting else "none left"
+        return [*checks, Check("rows without ids", not waiting, finding)]
+
+    def actions(self) -> list[Action]:
+        """Prove NOT NULL without a scan under the lock, stop the mirror, drop the column."""
+        steps: list[Action] = []
+        for source in ContentSource:
+            steps += _not_null(source.table)
+        steps += drop_mirror_triggers()
+        for source in ContentSource:
+            gone = probe("has_column", source.table, wanted=False, column="tags_old")
+            drop = block(FILE, "drop_legacy_column")
+            steps.append(
+                action(f"drop:{source.table}.tags_old", drop, done=gone, reversible=False, table=source.table)
+            )
+        return [*steps, action("drop:mirror_function", block("expand_tag_columns", "drop_mirror_function"))]
+
+    def undo_actions(self) -> list[Action]:
+        """Give empty tables their legacy column, index and mirror back."""
+        steps: list[Action] = []
+        for source in ContentSource:
+            table = source.table
+            there = probe("has_column", table, column="tags_old")
+            steps.append(
+                action(f"restore:{table}.tags_old", block(FILE, "restore_legacy_column"), done=there, table=table)
+            )
+            index = f"idx_{table}_tags_gin"
+            steps.append(action(f"create:{index}", block(FILE, "restore_gin_index"), table=table, index=index))
+        return steps + [step for step in ExpandTagColumns().actions() if not step.id.startswith("swap:")]
+
+    def apply(self, context: Context) -> Outcome:
+        """Drop the column; raise ConfirmationMissing unless `confirm` is the agreed text."""
+        pending = bool(self.plan(context).actions)
+        if pending and self.confirm != CONFIRMATION:
+            raise ConfirmationMissing(
+                "Dropping tags_old cannot be undone.", hint=f'Give the parameter confirm="{CONFIRMATION}".'
+            )
+        return super().apply(context)
+
+    def undo(self, context: Context) -> Outcome:
+        """Refuse while there is content, since the names are gone; restore the empty columns otherwise."""
+        require_empty(context.connection)
+        return super().undo(context)
+
+
+def gate(connection: Connection) -> None:
+    """Raise GateClosed for a database with content whose UUID backfill was not verified."""
+    if not is_empty(connection):
+        revisions.require_verified(connection, *GATE)
+
+
+def require_empty(connection: Connection) -> None:
+    """Raise CannotUndo while either content table holds a row."""
+    if not is_empty(connection):
+        raise CannotUndo(
+            "The legacy tag names were dropped and cannot be made again.", hint="Restore a backup from before."
+        )
+
+
+def is_empty(connection: Connection) -> bool:
+    """Return whether both content tables are without a row."""
+    rows = [
+        connection.execute(block("catalog", "is_empty").sql(table=source.table)).fetchone() for source in ContentSource
+    ]
+    return all(row is not None and row[0] for row in rows)
+
+
+def _not_null(table: str) -> list[Action]:
+    """Return the statements that make `tags` NOT NULL without a scan under an exclusive lock."""
+    constraint = f"{table}_tags_present"
+    proved = probe("column_is_not_null", table, column="tags")
+    there = probe("has_constraint", table, constraint=constraint)
+    valid = probe("has_valid_constraint", table, constraint=constraint)
+    add, validate = block(FILE, "add_present_check"), block(FILE, "validate_present_check")
+    drop = block(FILE, "drop_present_check")
+    return [
+        action(f"add:{constraint}", add, done=(proved, there), table=table, constraint=constraint),
+        action(f"validate:{constraint}", validate, done=(proved, valid), table=table, constraint=constraint),
+        action(f"not_null:{table}.tags", block(FILE, "set_not_null"), done=proved, table=table),
+        action(f"drop:{constraint}", drop, table=table, constraint=constraint),
+    ]

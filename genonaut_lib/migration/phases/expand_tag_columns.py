@@ -1,0 +1,85 @@
+"""Rename `tags` to `tags_old` and add `tags uuid[]` beside it, on both content tables.
+
+Catalogue only. A trigger keeps `tags_old` true for whoever writes the new column, so going back
+loses nothing until the legacy column is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from genonaut_lib.db.statements import block
+from genonaut_lib.migration import revisions
+from genonaut_lib.migration.phases.base import Context, SchemaPhase
+from genonaut_lib.migration.plan import Action, Check, Probe, action, probe
+from genonaut_lib.vocabulary import ContentSource
+
+FILE = "expand_tag_columns"
+TRIGGERS = ("mirror_on_insert", "mirror_on_update")
+_TRIGGER_NAMES = {"mirror_on_insert": "mirror_tags_on_insert", "mirror_on_update": "mirror_tags_on_update"}
+
+
+@dataclass(frozen=True)
+class ExpandTagColumns(SchemaPhase):
+    """Phase 11; see the module."""
+
+    name: str = "expand_tag_columns"
+    title: str = "Add the tags uuid[] column beside the legacy names"
+    notebook: str = "11_expand_tag_columns"
+    revision: str = revisions.EXPAND_TAG_COLUMNS
+    before: str = revisions.SEED_TAGS
+
+    def check(self, context: Context) -> list[Check]:
+        """Besides the revision: both legacy columns are JSONB, unless they were swapped already."""
+        checks = super().check(context)
+        for source in ContentSource:
+            swapped = _swapped(source.table).holds(context.connection)
+            row = context.connection.execute(
+                block("catalog", "column_type").sql(), {"relation": source.table, "column": "tags"}
+            ).fetchone()
+            found = str(row[0]) if row else "missing"
+            checks.append(Check(f"{source.table}.tags", swapped or found == "jsonb", found))
+        return checks
+
+    def actions(self) -> list[Action]:
+        """The mirror function first, so that no row is written between the column and its trigger's body."""
+        steps = [action("create:mirror_function", block(FILE, "create_mirror_function"))]
+        for source in ContentSource:
+            table = source.table
+            steps.append(
+                action(f"swap:{table}", block(FILE, "swap_tags_column"), done=_swapped(table), table=table)
+            )
+            steps += [
+                action(
+                    f"create:{name}:{table}",
+                    block(FILE, f"create_{name}"),
+                    done=probe("has_trigger", table, trigger=_TRIGGER_NAMES[name]),
+                    table=table,
+                )
+                for name in TRIGGERS
+            ]
+        return steps
+
+    def undo_actions(self) -> list[Action]:
+        """Drop triggers and the new column, give the legacy column its name back."""
+        steps = drop_mirror_triggers()
+        for source in ContentSource:
+            table = source.table
+            still_there = probe("has_column", table, wanted=False, column="tags_old")
+            steps.append(
+                action(f"restore:{table}", block(FILE, "restore_tags_column"), done=still_there, table=table)
+            )
+        return [*steps, action("drop:mirror_function", block(FILE, "drop_mirror_function"))]
+
+
+def drop_mirror_triggers() -> list[Action]:
+    """Return the actions that stop mirroring the new column into the old one."""
+    return [
+        action(f"drop:{name}:{source.table}", block(FILE, f"drop_{name}"), table=source.table)
+        for source in ContentSource
+        for name in TRIGGERS
+    ]
+
+
+def _swapped(table: str) -> Probe:
+    return probe("has_column", table, column="tags_old")

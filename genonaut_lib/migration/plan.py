@@ -1,0 +1,129 @@
+"""Plans as values: what a phase would do, statement by statement, decided apart from doing it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from psycopg import sql
+
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.statements import Block, block
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A question to the catalogue that a boolean answers."""
+
+    question: Block
+    values: Mapping[str, str]
+    wanted: bool = True
+
+    def holds(self, connection: Connection) -> bool:
+        """Return whether the catalogue answers as wanted."""
+        row = connection.execute(self.question.sql(), self.values).fetchone()
+        assert row is not None
+        return bool(row[0]) is self.wanted
+
+
+def probe(question: str, relation: str, wanted: bool = True, **values: str) -> Probe:
+    """Return the probe that asks the catalogue block `question` about `relation`."""
+    return Probe(block("catalog", question), {"relation": relation, **values}, wanted)
+
+
+@dataclass(frozen=True)
+class Action:
+    """One statement of a plan.
+
+    Any probe of `done` that holds tells that it was carried out already, which makes a half-done plan
+    go on where it stopped; a statement without probes is harmless to repeat. `transactional` is False for statements PostgreSQL refuses inside a transaction block.
+    """
+
+    id: str
+    statement: sql.Composed
+    lock: str
+    why: str = ""
+    reversible: bool = True
+    transactional: bool = True
+    done: tuple[Probe, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The statement as it is sent, identifiers quoted."""
+        return self.statement.as_string(None)
+
+    def is_done(self, connection: Connection) -> bool:
+        """Return whether the catalogue shows the statement's effect."""
+        return any(probe.holds(connection) for probe in self.done)
+
+
+def action(
+    id: str, source: Block, /, *, done: Probe | tuple[Probe, ...] = (), reversible: bool = True, **identifiers: Any
+) -> Action:
+    """Return the action that runs a named block; lock and reason come from the block's own header."""
+    return Action(
+        id=id,
+        statement=source.sql(**identifiers),
+        lock=source.lock,
+        why=source.why,
+        reversible=reversible,
+        transactional=" concurrently " not in source.text.lower(),
+        done=(done,) if isinstance(done, Probe) else done,
+    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is left to do of a phase.
+
+    `facts` are figures for the reader (rows, bytes); they are not part of the digest, since they
+    change while people write to the gallery. `note` says why a plan is empty.
+    """
+
+    phase: str
+    actions: tuple[Action, ...]
+    facts: Mapping[str, int | str] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over phase, ids and statements: two plans with one digest do the same."""
+        digest = hashlib.sha256(self.phase.encode())
+        for step in self.actions:
+            digest.update(b"\0".join((b"", step.id.encode(), step.text.encode())))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Check:
+    """One precondition: what was looked at, whether it holds, and what was found."""
+
+    subject: str
+    holds: bool
+    finding: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What applying or undoing a plan did: figures by name, in the order they should be read."""
+
+    phase: str
+    figures: Mapping[str, int | float | str]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was compared: `examined` things, of which `mismatches` differed, the first few in `samples`."""
+
+    phase: str
+    examined: int
+    mismatches: int
+    figures: Mapping[str, int | str] = field(default_factory=dict)
+    samples: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differed."""
+        return self.mismatches == 0

@@ -1,0 +1,191 @@
+"""Typed knobs: `params/<environment>.yaml`, with environment variables on top.
+
+Secrets come only from the environment (`DATABASE_URL`, `REDIS_URL`); a params file that holds a
+password is refused. Unknown keys are refused with the nearest known name. Units are in the names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from genonaut_lib.errors import InvalidSettings, ProjectNotFound
+
+ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
+PREFIX = "GENONAUT_"
+_NOT_KNOBS = {ENVIRONMENT_VARIABLE, "GENONAUT_STATE", "GENONAUT_RUN_ID", "GENONAUT_CONFIRM"}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatabaseSettings(_Section):
+    """How the workbench's own sessions behave."""
+
+    connect_timeout_s: int = Field(10, ge=1, le=300)
+    statement_timeout_s: int = Field(0, ge=0, description="0 leaves the server's own limit")
+    lock_timeout_ms: int = Field(500, ge=1, le=60_000)
+    lock_attempts: int = Field(30, ge=1, le=1_000)
+    lock_retry_max_s: float = Field(5.0, gt=0, le=300)
+
+
+class ServerSettings(_Section):
+    """The embedded servers; `memory_share` is the part of this machine's memory they may use."""
+
+    embedded: bool = False
+    memory_share: float = Field(0.25, gt=0, le=0.8)
+    durable: bool = True
+
+
+class RedisSettings(_Section):
+    """How the Redis client behaves."""
+
+    connect_timeout_s: float = Field(5.0, gt=0, le=60)
+
+
+class ThrottleSettings(_Section):
+    """How large a backfill batch may grow; it is steered towards `batch_target_s`."""
+
+    batch_target_s: float = Field(0.5, gt=0, le=60)
+    batch_rows_first: int = Field(2_000, ge=1)
+    batch_rows_max: int = Field(100_000, ge=1)
+    pause_s: float = Field(0.0, ge=0, le=60)
+
+
+class Settings(_Section):
+    """All knobs of one environment.
+
+    `notebooks` maps a notebook's name to the parameters this environment gives it.
+    `protected` makes every writing command ask for `--confirm <environment>`.
+    """
+
+    environment: str
+    protected: bool = False
+    database: DatabaseSettings = DatabaseSettings()
+    servers: ServerSettings = ServerSettings()
+    redis: RedisSettings = RedisSettings()
+    throttle: ThrottleSettings = ThrottleSettings()
+    notebooks: dict[str, dict[str, Any]] = {}
+    database_url: SecretStr | None = Field(None, exclude=True)
+    redis_url: SecretStr | None = Field(None, exclude=True)
+
+    @property
+    def database_kind(self) -> Literal["external", "embedded"]:
+        """Say whether a database of the user's is used or the embedded one."""
+        return "embedded" if self.database_url is None else "external"
+
+
+def project_root() -> Path:
+    """Return the folder that holds `params/` and `notebooks/`: here, or the nearest one above.
+
+    Falls back to the checkout the package was installed from. Raises ProjectNotFound.
+    """
+    here = Path.cwd()
+    checkout = Path(__file__).resolve().parents[1]
+    for folder in (here, *here.parents, checkout):
+        if (folder / "params").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    raise ProjectNotFound(
+        f"No project found in {here} or above it.",
+        hint="Run the command inside a checkout of the workbench (a folder with params/ and notebooks/).",
+    )
+
+
+def state_folder() -> Path:
+    """Return the folder of the embedded servers' data: `GENONAUT_STATE`, or `.genonaut` in the project."""
+    given = os.environ.get("GENONAUT_STATE")
+    return Path(given).resolve() if given else project_root() / ".genonaut"
+
+
+def environments() -> list[str]:
+    """Return the names of the environments that have a params file, sorted."""
+    files = (project_root() / "params").glob("*.yaml")
+    return sorted(file.stem for file in files if file.stem != "pipelines")
+
+
+def load_settings(environment: str | None = None) -> Settings:
+    """Return the settings of `environment` (default: `GENONAUT_ENVIRONMENT`, else demo).
+
+    Raises ProjectNotFound for an environment without a file, InvalidSettings for anything in it
+    that is not a known key with a fitting value.
+    """
+    name = environment or os.environ.get(ENVIRONMENT_VARIABLE) or "demo"
+    known = environments()
+    if name not in known:
+        raise ProjectNotFound(
+            f"There is no environment {name!r}.",
+            hint=f"{nearest(name, known)}Known: {', '.join(known)}; each is a file params/<name>.yaml.",
+        )
+    file = project_root() / "params" / f"{name}.yaml"
+    return _parse(file, name)
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """Return `Did you mean 'x'? ` for the known word nearest to `word`, or an empty string."""
+    match = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"Did you mean {match[0]!r}? " if match else ""
+
+
+def _parse(file: Path, name: str) -> Settings:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise InvalidSettings(f"{file.name} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InvalidSettings(f"{file.name} must hold a mapping of sections.")
+    if {"database_url", "redis_url", "environment"} & set(content):
+        raise InvalidSettings(
+            f"{file.name} holds database_url, redis_url or environment.",
+            hint="Addresses come from DATABASE_URL and REDIS_URL, the name from the file's own.",
+        )
+    _overlay(content)
+    values = {"environment": name, **content, **_addresses()}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise InvalidSettings(_explain(error, file.name)) from None
+
+
+def _addresses() -> dict[str, str]:
+    pairs = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL"}
+    return {field: os.environ[name] for field, name in pairs.items() if os.environ.get(name)}
+
+
+def _overlay(content: dict[str, Any]) -> None:
+    """Put `GENONAUT_<SECTION>__<KEY>` variables over the file's values; text is read as YAML."""
+    for variable, text in os.environ.items():
+        if not variable.startswith(PREFIX) or variable in _NOT_KNOBS:
+            continue
+        path = variable.removeprefix(PREFIX).lower().split("__")
+        section = content
+        for step in path[:-1]:
+            section = section.setdefault(step, {})
+            if not isinstance(section, dict):
+                raise InvalidSettings(f"{variable} names a key inside {step!r}, which is a value.")
+        section[path[-1]] = yaml.safe_load(text)
+
+
+def _explain(error: ValidationError, source: str) -> str:
+    """Turn pydantic's findings into one sentence each; values are never repeated (they may be secret)."""
+    sentences = []
+    for finding in error.errors(include_input=False, include_url=False):
+        path = [str(step) for step in finding["loc"]]
+        if finding["type"] == "extra_forbidden":
+            hint = nearest(path[-1], _known_keys(path[:-1]))
+            sentences.append(f"{source}: unknown key {'.'.join(path)!r}. {hint}".rstrip())
+        else:
+            sentences.append(f"{source}: {'.'.join(path)}: {finding['msg']}.")
+    return " ".join(sentences)
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: Any = Settings
+    for step in path:
+        model = model.model_fields[step].annotation
+    return [name for name, field in model.model_fields.items() if not field.exclude]

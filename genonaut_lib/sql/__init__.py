@@ -1,0 +1,1 @@
+"""The named SQL blocks; `genonaut_lib.db.statements` reads them."""

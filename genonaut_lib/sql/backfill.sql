@@ -1,0 +1,38 @@
+-- name: try_lock
+-- One worker a task; the lock goes with the session, so a killed worker leaves none behind.
+select pg_try_advisory_lock(hashtextextended('genonaut.backfill.' || %(task)s, 0));
+
+-- name: unlock
+select pg_advisory_unlock(hashtextextended('genonaut.backfill.' || %(task)s, 0));
+
+-- name: open_range
+-- The upper bound is fixed here; rows written later are the triggers' business.
+insert into workbench.backfills (task, source, range_no, after_id, upto_id, cursor_id, rows_total)
+select %(task)s, %(source)s, %(range_no)s, %(after_id)s, %(upto_id)s, %(after_id)s,
+       (select count(*) from {table} where id > %(after_id)s and id <= %(upto_id)s)
+on conflict (task, source, range_no) do nothing;
+
+-- name: ranges
+select range_no, upto_id, cursor_id, rows_total, rows_read, rows_changed
+from workbench.backfills where task = %(task)s and source = %(source)s order by range_no;
+
+-- name: batch_end
+-- The id of the last row of the next batch, or null when the range holds no further row.
+select max(id) from (
+    select id from {table} where id > %(after)s and id <= %(upto)s order by id limit %(rows)s
+) batch;
+
+-- name: checkpoint
+update workbench.backfills
+set cursor_id = %(cursor)s, rows_read = rows_read + %(rows_read)s,
+    rows_changed = rows_changed + %(rows_changed)s, batches = batches + 1,
+    seconds = seconds + %(seconds)s, updated_at = now()
+where task = %(task)s and source = %(source)s and range_no = %(range_no)s and cursor_id = %(after)s
+returning 1;
+
+-- name: finish_range
+update workbench.backfills set cursor_id = upto_id, updated_at = now()
+where task = %(task)s and source = %(source)s and range_no = %(range_no)s;
+
+-- name: forget
+delete from workbench.backfills where task = %(task)s;

@@ -1,0 +1,45 @@
+-- name: batch
+-- FOR SHARE: a concurrent retag either happens before, and is read here, or waits, and its trigger runs
+-- after us. Without it, a tag removed in between would come back from our older snapshot.
+with batch as materialized (
+    select id, tags from {table} where id > %(after)s and id <= %(upto)s order by id for share
+),
+written as (
+    insert into content_tags (content_id, content_source, tag_id)
+    select b.id, %(source)s, wanted from batch b cross join lateral unnest(b.tags) as wanted
+    on conflict do nothing
+    returning 1
+)
+select (select count(*) from batch), (select count(*) from written);
+
+-- name: mismatches
+-- Pairs that stand on one side only, both ways, in one snapshot: live writes raise no false alarm.
+(
+    (select c.id as content_id, wanted as tag_id, 'missing' as problem
+     from {table} c cross join lateral unnest(c.tags) as wanted
+     where c.id > %(after)s and c.id <= %(upto)s
+     except
+     select content_id, tag_id, 'missing' from content_tags
+     where content_source = %(source)s and content_id > %(after)s and content_id <= %(upto)s)
+    union all
+    (select content_id, tag_id, 'extra' from content_tags
+     where content_source = %(source)s and content_id > %(after)s and content_id <= %(upto)s
+     except
+     select c.id, wanted, 'extra' from {table} c cross join lateral unnest(c.tags) as wanted
+     where c.id > %(after)s and c.id <= %(upto)s)
+) order by content_id, tag_id limit %(limit)s;
+
+-- name: beyond
+-- Junction rows of ids that no content row has or could have: orphans outside every chunk.
+select content_id, tag_id, 'extra' from content_tags
+where content_source = %(source)s and (content_id <= %(after)s or content_id > %(upto)s)
+order by content_id, tag_id limit %(limit)s;
+
+-- name: counts
+select count(*), count(distinct tag_id) from content_tags where content_source = %(source)s;
+
+-- name: expected
+select coalesce(sum(cardinality(tags)), 0)::bigint from {table};
+
+-- name: empty_out
+delete from content_tags where content_source = %(source)s;

@@ -1,0 +1,87 @@
+-- name: batch
+-- Maps one batch of arrays; a row that somebody wrote meanwhile is no longer null and is left alone.
+-- The first place of a tag decides its order, so that doubles fall together without moving the rest.
+with batch as materialized (
+    select id, case jsonb_typeof(tags_old) when 'array' then tags_old when 'null' then '[]'
+                    else coalesce(jsonb_build_array(tags_old), '[]') end as elements,
+           coalesce(jsonb_typeof(tags_old) not in ('array', 'null'), false) as scalar
+    from {table} where id > %(after)s and id <= %(upto)s and tags is null
+),
+element as materialized (
+    select b.id, b.scalar, e.element, e.position, a.tag_id
+    from batch b
+    cross join lateral jsonb_array_elements(b.elements) with ordinality e (element, position)
+    left join tag_aliases a
+        on not b.scalar and jsonb_typeof(e.element) = 'string' and a.spelling = e.element #>> '{{}}'
+),
+mapped as (
+    select id, array_agg(tag_id order by position) as tags
+    from (select id, tag_id, min(position) as position from element
+          where tag_id is not null group by id, tag_id) once
+    group by id
+),
+written as (
+    update {table} c set tags = coalesce(m.tags, '{{}}')
+    from batch b left join mapped m using (id)
+    where c.id = b.id and c.tags is null
+    returning c.id
+),
+quarantined as (
+    insert into workbench.unmapped_tags (content_source, content_id, position, element, reason)
+    select %(source)s, e.id, e.position, e.element,
+           case when e.scalar then 'not_an_array'
+                when jsonb_typeof(e.element) <> 'string' then 'not_a_string'
+                when s.kind is null or s.kind = 'name' then 'unknown_name'
+                when s.kind = 'uuid' then 'unknown_uuid'
+                else s.kind end
+    from element e
+    join written w using (id)
+    left join workbench.tag_spellings s on s.digest = sha256(convert_to(e.element::text, 'UTF8'))
+    where e.tag_id is null
+    on conflict (content_source, content_id, position) do nothing
+    returning 1
+)
+select (select count(*) from {table} where id > %(after)s and id <= %(upto)s), (select count(*) from written);
+
+-- name: mismatches
+-- Rows whose ids are not what their names mean, or with an element neither mapped nor quarantined.
+-- Written another way than the backfill, so that one mistake cannot hide in both.
+select c.id from {table} c
+cross join lateral (
+    select array_agg(distinct a.tag_id order by a.tag_id) filter (where a.tag_id is not null) as wanted,
+           bool_or(a.tag_id is null and not exists (
+               select from workbench.unmapped_tags u
+               where u.content_source = %(source)s and u.content_id = c.id and u.element = e.element)) as lost
+    from jsonb_array_elements(case jsonb_typeof(c.tags_old) when 'array' then c.tags_old when 'null' then '[]'
+                              else coalesce(jsonb_build_array(c.tags_old), '[]') end) e (element)
+    left join tag_aliases a on jsonb_typeof(c.tags_old) = 'array' and jsonb_typeof(e.element) = 'string'
+                           and a.spelling = e.element #>> '{{}}'
+) legacy
+where c.id > %(after)s and c.id <= %(upto)s
+  and (legacy.lost or c.tags is null
+       or (select array_agg(t order by t) from unnest(c.tags) t) is distinct from legacy.wanted)
+order by c.id limit %(limit)s;
+
+-- name: untagged
+-- Whether a row waits for its ids still.
+select exists (select from {table} where tags is null);
+
+-- name: unmapped_by_reason
+select reason, count(*), count(distinct (content_source, content_id)), min(element::text)
+from workbench.unmapped_tags group by reason order by reason;
+
+-- name: element_counts
+-- Elements found in the old arrays and tags in the new ones; their difference is doubles and quarantine.
+select coalesce(sum(case when jsonb_typeof(tags_old) = 'array' then jsonb_array_length(tags_old) else 0 end), 0)::bigint,
+       coalesce(sum(cardinality(tags)), 0)::bigint
+from {table};
+
+-- name: empty_out
+-- Undo, batch by batch: null means "not yet backfilled".
+with cleared as (
+    update {table} set tags = null where id > %(after)s and id <= %(upto)s and tags is not null returning id
+), forgotten as (
+    delete from workbench.unmapped_tags u using cleared c
+    where u.content_source = %(source)s and u.content_id = c.id returning 1
+)
+select (select count(*) from {table} where id > %(after)s and id <= %(upto)s), (select count(*) from cleared);

@@ -1,0 +1,105 @@
+-- name: schema
+-- Where the ledger and Alembic's version table live, apart from the gallery's own tables.
+create schema if not exists workbench;
+
+-- name: revision
+-- The revision this database is at; the table is missing before the first one.
+select version_num from workbench.alembic_version;
+
+-- name: has_relation
+select to_regclass(%(relation)s) is not null;
+
+-- name: has_column
+select exists (
+    select from pg_attribute
+    where attrelid = to_regclass(%(relation)s) and attname = %(column)s and not attisdropped
+);
+
+-- name: column_is_not_null
+select exists (
+    select from pg_attribute
+    where attrelid = to_regclass(%(relation)s) and attname = %(column)s and attnotnull
+);
+
+-- name: has_valid_index
+-- A failed CREATE INDEX CONCURRENTLY leaves an invalid index of the same name behind.
+select exists (select from pg_index where indexrelid = to_regclass(%(relation)s) and indisvalid);
+
+-- name: has_invalid_index
+select exists (select from pg_index where indexrelid = to_regclass(%(relation)s) and not indisvalid);
+
+-- name: has_constraint
+select exists (
+    select from pg_constraint where conrelid = to_regclass(%(relation)s) and conname = %(constraint)s
+);
+
+-- name: has_valid_constraint
+select exists (
+    select from pg_constraint
+    where conrelid = to_regclass(%(relation)s) and conname = %(constraint)s and convalidated
+);
+
+-- name: has_trigger
+select exists (
+    select from pg_trigger
+    where tgrelid = to_regclass(%(relation)s) and tgname = %(trigger)s and not tgisinternal
+);
+
+-- name: is_partition
+select exists (
+    select from pg_inherits
+    where inhrelid = to_regclass(%(relation)s) and inhparent = to_regclass(%(parent)s)
+);
+
+-- name: column_type
+select format_type(atttypid, atttypmod) from pg_attribute
+where attrelid = to_regclass(%(relation)s) and attname = %(column)s and not attisdropped;
+
+-- name: columns
+-- Name, type and nullability of every column, in name order.
+select attname, format_type(atttypid, atttypmod), attnotnull from pg_attribute
+where attrelid = to_regclass(%(relation)s) and attnum > 0 and not attisdropped
+order by attname;
+
+-- name: user_tables
+select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'workbench')
+order by 1;
+
+-- name: estimated_rows
+-- The planner's estimate; -1 means the table was never analysed.
+select reltuples::bigint from pg_class where oid = to_regclass(%(relation)s);
+
+-- name: relation_bytes
+select pg_total_relation_size(to_regclass(%(relation)s));
+
+-- name: is_empty
+select not exists (select from {table} limit 1);
+
+-- name: greatest_id
+select coalesce(max(id), 0) from {table};
+
+-- name: may_create
+select has_database_privilege(current_database(), 'CREATE');
+
+-- name: not_owned
+-- Gallery tables whose owner this user cannot act as; ALTER TABLE needs the owner.
+select c.relname from pg_class c
+where c.oid in (to_regclass('content_items'), to_regclass('content_items_auto'), to_regclass('users'))
+  and not pg_has_role(c.relowner, 'MEMBER')
+order by 1;
+
+-- name: long_transactions
+-- Open transactions older than a minute; CREATE INDEX CONCURRENTLY waits for them.
+select pid, usename, extract(epoch from now() - xact_start)::int from pg_stat_activity
+where xact_start < now() - interval '1 minute' and pid <> pg_backend_pid() and datname = current_database()
+order by xact_start;
+
+-- name: lock_holders
+-- Other sessions that hold a lock on a gallery table.
+select distinct a.pid, a.usename, a.state, left(a.query, 120)
+from pg_locks l join pg_stat_activity a on a.pid = l.pid
+where l.granted and l.pid <> pg_backend_pid()
+  and l.relation in (to_regclass('content_items'), to_regclass('content_items_auto'),
+                     to_regclass('content_items_all'), to_regclass('content_tags'))
+order by a.pid;

@@ -1,0 +1,3 @@
+-- name: into
+-- All columns of a table, in their own order.
+copy {table} from stdin;

@@ -1,0 +1,33 @@
+-- name: add_present_check
+-- lock: ACCESS EXCLUSIVE
+-- NOT VALID: no scan under the lock.
+alter table {table} add constraint {constraint} check (tags is not null) not valid;
+
+-- name: validate_present_check
+-- lock: SHARE UPDATE EXCLUSIVE
+-- Scans the table; reads and writes go on.
+alter table {table} validate constraint {constraint};
+
+-- name: set_not_null
+-- lock: ACCESS EXCLUSIVE
+-- Proved by the validated check, so no second scan.
+alter table {table} alter column tags set not null;
+
+-- name: drop_present_check
+-- lock: ACCESS EXCLUSIVE
+alter table {table} drop constraint if exists {constraint};
+
+-- name: drop_legacy_column
+-- lock: ACCESS EXCLUSIVE
+-- Catalogue only, its GIN index goes with it. The point of no return.
+alter table {table} drop column tags_old;
+
+-- name: restore_legacy_column
+-- lock: ACCESS EXCLUSIVE
+-- Only for tables without a row: the names themselves are gone.
+alter table {table} add column tags_old jsonb default '[]';
+alter table {table} alter column tags drop not null;
+
+-- name: restore_gin_index
+-- lock: SHARE
+create index if not exists {index} on {table} using gin (tags_old);

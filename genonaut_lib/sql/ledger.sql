@@ -1,0 +1,68 @@
+-- name: environment
+select environment from workbench.identity;
+
+-- name: mark_environment
+insert into workbench.identity (environment) values (%(environment)s)
+on conflict (singleton) do update set environment = excluded.environment;
+
+-- name: find_load
+select items_loaded, lines_rejected, loaded_at from workbench.loads
+where dataset = %(dataset)s and digest = %(digest)s;
+
+-- name: record_load
+insert into workbench.loads (dataset, digest, items_loaded, lines_rejected)
+values (%(dataset)s, %(digest)s, %(items_loaded)s, %(lines_rejected)s)
+on conflict (dataset, digest) do update
+set items_loaded = loads.items_loaded + excluded.items_loaded, loaded_at = now();
+
+-- name: unfinished_pipeline
+-- The newest start of a pipeline, if it did not end well; a repeated start goes on with it.
+select pipeline_id from (
+    select pipeline_id, state from workbench.pipelines
+    where name = %(name)s order by started_at desc limit 1
+) newest where state <> 'ok';
+
+-- name: start_pipeline
+insert into workbench.pipelines (pipeline_id, name, state) values (%(pipeline_id)s, %(name)s, 'running')
+on conflict (pipeline_id) do update set state = 'running', ended_at = null;
+
+-- name: end_pipeline
+update workbench.pipelines set state = %(state)s, ended_at = now() where pipeline_id = %(pipeline_id)s;
+
+-- name: finished_steps
+select step from workbench.runs where pipeline_id = %(pipeline_id)s and state = 'ok';
+
+-- name: start_run
+insert into workbench.runs
+    (run_id, pipeline_id, step, notebook, state, actor, parameters, notebook_digest, output_path)
+values (%(run_id)s, %(pipeline_id)s, %(step)s, %(notebook)s, 'running', %(actor)s, %(parameters)s,
+        %(notebook_digest)s, %(output_path)s);
+
+-- name: end_run
+update workbench.runs set state = %(state)s, failure = %(failure)s, ended_at = now()
+where run_id = %(run_id)s;
+
+-- name: running_runs
+select run_id, notebook, started_at from workbench.runs where state = 'running' order by started_at;
+
+-- name: mark_lost
+-- A run whose advisory lock nobody holds has no process behind it any more.
+update workbench.runs set state = 'lost', ended_at = now() where run_id = %(run_id)s and state = 'running';
+
+-- name: list_runs
+select run_id, notebook, state, actor, started_at, ended_at, output_path, failure
+from workbench.runs order by started_at desc limit %(limit)s;
+
+-- name: record_verification
+insert into workbench.verifications (phase, run_id, passed, examined, mismatches, details)
+values (%(phase)s, %(run_id)s, %(passed)s, %(examined)s, %(mismatches)s, %(details)s);
+
+-- name: last_verification
+select passed, examined, mismatches, details, verified_at from workbench.verifications
+where phase = %(phase)s order by verification_id desc limit 1;
+
+-- name: phase_applied
+-- How the rows of a backfill stand, over all its ranges.
+select count(*), coalesce(sum(rows_read), 0), coalesce(sum(rows_changed), 0),
+       coalesce(bool_and(cursor_id = upto_id), false), coalesce(sum(seconds), 0), max(updated_at)
+from workbench.backfills where task = %(task)s;

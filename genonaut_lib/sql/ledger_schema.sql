@@ -1,0 +1,113 @@
+-- name: identity
+-- Which environment this database is; one row. Writing commands compare it with their own.
+create table if not exists workbench.identity (
+    singleton boolean primary key default true check (singleton),
+    environment text not null,
+    adopted_at timestamptz not null default now()
+);
+
+-- name: loads
+-- What was loaded, by content digest, so that a repeated load does nothing.
+create table if not exists workbench.loads (
+    dataset text not null,
+    digest text not null,
+    items_loaded bigint not null,
+    lines_rejected bigint not null,
+    loaded_at timestamptz not null default now(),
+    primary key (dataset, digest)
+);
+
+-- name: pipelines
+create table if not exists workbench.pipelines (
+    pipeline_id uuid primary key,
+    name text not null,
+    state text not null check (state in ('running', 'ok', 'failed')),
+    started_at timestamptz not null default now(),
+    ended_at timestamptz
+);
+
+-- name: runs
+-- One row for each execution of a notebook.
+create table if not exists workbench.runs (
+    run_id uuid primary key,
+    pipeline_id uuid references workbench.pipelines (pipeline_id),
+    step text,
+    notebook text not null,
+    state text not null check (state in ('running', 'ok', 'failed', 'cancelled', 'killed', 'lost')),
+    actor text not null,
+    parameters jsonb not null,
+    notebook_digest text not null,
+    output_path text,
+    failure jsonb,
+    started_at timestamptz not null default now(),
+    ended_at timestamptz
+);
+
+-- name: verifications
+-- What was compared, how much of it, and what differed; a contracting revision asks this table.
+create table if not exists workbench.verifications (
+    verification_id bigint generated always as identity primary key,
+    phase text not null,
+    run_id uuid references workbench.runs (run_id),
+    passed boolean not null,
+    examined bigint not null,
+    mismatches bigint not null,
+    details jsonb not null,
+    verified_at timestamptz not null default now()
+);
+
+-- name: backfills
+-- The checkpoint of each range of each backfill; a batch and its checkpoint commit together.
+create table if not exists workbench.backfills (
+    task text not null,
+    source text not null,
+    range_no integer not null,
+    after_id bigint not null,
+    upto_id bigint not null,
+    cursor_id bigint not null,
+    rows_total bigint not null,
+    rows_read bigint not null default 0,
+    rows_changed bigint not null default 0,
+    batches integer not null default 0,
+    seconds double precision not null default 0,
+    updated_at timestamptz not null default now(),
+    primary key (task, source, range_no),
+    check (after_id <= cursor_id and cursor_id <= upto_id)
+);
+
+-- name: tag_spellings
+-- Every distinct element found in a legacy tag array, what it is, and the tag it became.
+create table if not exists workbench.tag_spellings (
+    digest bytea primary key,
+    element jsonb not null,
+    uses bigint not null,
+    kind text,
+    tag_id uuid
+);
+
+-- name: unmapped_tags
+-- Every element of a legacy tag array that became no tag, with its place and the reason.
+create table if not exists workbench.unmapped_tags (
+    content_source varchar(10) not null,
+    content_id integer not null,
+    position integer not null,
+    element jsonb not null,
+    reason text not null,
+    noted_at timestamptz not null default now(),
+    primary key (content_source, content_id, position)
+);
+
+-- name: measurements
+-- One row for each case of a gallery measurement; `row_keys` are the rows the page showed.
+create table if not exists workbench.measurements (
+    measurement_id bigint generated always as identity primary key,
+    moment text not null check (moment in ('before', 'after')),
+    case_name text not null,
+    path text not null,
+    query jsonb not null,
+    row_keys jsonb not null,
+    p50_ms double precision not null,
+    p95_ms double precision not null,
+    samples integer not null,
+    measured_at timestamptz not null default now()
+);

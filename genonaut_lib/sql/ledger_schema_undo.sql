@@ -1,0 +1,4 @@
+-- name: drop_tables
+drop table if exists workbench.measurements, workbench.unmapped_tags, workbench.tag_spellings,
+    workbench.backfills, workbench.verifications, workbench.runs, workbench.pipelines,
+    workbench.loads, workbench.identity;

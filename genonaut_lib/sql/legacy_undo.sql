@@ -1,0 +1,5 @@
+-- name: drop_tables
+drop table if exists content_items_auto, content_items, users;
+
+-- name: drop_prompt_function
+drop function if exists forbid_prompt_change();
