@@ -72,7 +72,7 @@ def _dense(items: int) -> list[ShapeTag]:
 
 def _zipf(items: int) -> list[ShapeTag]:
     """Return a tag for every ten items, between 2,000 and 100,000; rank r is drawn with probability ~ 1/r."""
-    return [ShapeTag(f"{_FACETS[no % 6]}::tag-{no:06}") for no in range(min(100_000, max(2_000, items // 10)))]
+    return [ShapeTag(f"{_FACETS[no % 6]}::tag-{no}") for no in range(min(100_000, max(2_000, items // 10)))]
 
 
 def _adversarial(items: int) -> list[ShapeTag]:

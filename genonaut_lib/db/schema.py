@@ -241,7 +241,7 @@ measurements = _ledger_table(
     Column("case_name", Text, nullable=False),
     Column("path", Text, nullable=False),
     Column("query", JSONB, nullable=False),
-    Column("row_keys", JSONB, nullable=False),
+    Column("row_keys", JSONB),
     Column("p50_ms", Double, nullable=False),
     Column("p95_ms", Double, nullable=False),
     Column("samples", Integer, nullable=False),

@@ -39,7 +39,7 @@ from generate_series(%(first)s::bigint, %(last)s::bigint) i;
 -- Some tags are drawn for every item, a low rank far more often than a high one.
 insert into drawn_items (i, tags)
 select i, (
-    select ('["' || string_agg((%(facets)s::text[])[no %% 6 + 1] || '::tag-' || lpad(no::text, 6, '0'), '","') || '"]')::jsonb
+    select ('["' || string_agg((%(facets)s::text[])[no %% 6 + 1] || '::tag-' || no, '","') || '"]')::jsonb
     from (
         select distinct floor(power(%(tags)s::float8, (hashint8extended(i * 64 + draw, %(seed)s) & 2147483647) / 2147483648::float8) - 1)::int as no
         from generate_series(0, 35 + (hashint8extended(i, %(seed)s + 5) & 31)::int) draw

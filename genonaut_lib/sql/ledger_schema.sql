@@ -99,13 +99,14 @@ create table if not exists workbench.unmapped_tags (
 
 -- name: measurements
 -- One row for each case of a gallery measurement; `row_keys` are the rows the page showed.
+-- Null row_keys mean the statement ran into its time limit, which p50_ms and p95_ms then hold.
 create table if not exists workbench.measurements (
     measurement_id bigint generated always as identity primary key,
     moment text not null check (moment in ('before', 'after')),
     case_name text not null,
     path text not null,
     query jsonb not null,
-    row_keys jsonb not null,
+    row_keys jsonb,
     p50_ms double precision not null,
     p95_ms double precision not null,
     samples integer not null,

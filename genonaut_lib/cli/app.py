@@ -1,0 +1,84 @@
+"""The application: its groups of commands, and how a refusal becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+
+import click
+import psycopg
+import typer
+
+from genonaut_lib import __version__
+from genonaut_lib.cli import content, notebooks, servers
+from genonaut_lib.cli.options import err
+from genonaut_lib.db.engine import translate
+from genonaut_lib.errors import GenonautError, Refused
+
+OK, FAILED, REFUSED, REJECTS, INTERRUPTED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Take a live PostgreSQL gallery from JSONB tag names to a normalised, partitioned, fast schema.
+
+Without DATABASE_URL and REDIS_URL the demo, dev and test environments use embedded servers.
+
+[bold]A first look[/bold]
+
+    genonaut demo                              load, measure, migrate, measure again
+
+[bold]Your own database[/bold]
+
+    export DATABASE_URL=postgresql://owner@host/gallery
+    genonaut run 00_preflight --env production
+    genonaut adopt --env production --confirm production
+    genonaut run 10_seed_tags --env production --dry-run
+    genonaut pipeline migrate --env production --confirm production
+
+Exit codes: 0 done; 1 failed; 2 refused before doing anything; 3 loaded, but lines were rejected.""",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"genonaut {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and leave."),
+) -> None: ...
+
+
+for room in (servers, content, notebooks):
+    room.register(app)
+
+
+def run_guarded(arguments: list[str]) -> int:
+    """Run the command line and return its exit code; refusals and driver errors become sentences."""
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="genonaut")
+        return int(code) if isinstance(code, int) else OK
+    except click.ClickException as error:
+        error.show()
+        return REFUSED
+    except (click.Abort, KeyboardInterrupt):
+        err.print("Interrupted. Run the same command again; it goes on where it stopped.")
+        return INTERRUPTED
+    except GenonautError as error:
+        return _say(error)
+    except psycopg.Error as error:
+        known = translate(error)
+        if known is None or os.environ.get("GENONAUT_TRACEBACK"):
+            raise
+        return _say(known)
+
+
+def _say(error: GenonautError) -> int:
+    err.print(error.message, style="bold red", markup=False)
+    if error.hint:
+        err.print(error.hint, markup=False)
+    return REFUSED if isinstance(error, Refused) else FAILED

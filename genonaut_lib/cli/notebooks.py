@@ -1,0 +1,137 @@
+"""Commands that run notebooks: run, pipeline, undo, runs, demo."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from genonaut_lib.cli.options import AsJson, Confirm, Env, out, print_json, print_table
+from genonaut_lib.db import engine, guard
+from genonaut_lib.db.statements import block
+from genonaut_lib.demo import story
+from genonaut_lib.errors import InvalidInput
+from genonaut_lib.migration import ledger
+from genonaut_lib.migration.phases import PHASES, Context
+from genonaut_lib.runs import pipelines
+from genonaut_lib.runs.engine import RunRequest, notebook_names, parse_parameters, run_notebook
+from genonaut_lib.runs.pipelines import StepReport
+from genonaut_lib.settings import load_settings, nearest
+
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="A parameter of the notebook; may be repeated."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    for command in (demo, run, pipeline, undo, runs):
+        app.command(rich_help_panel="Migration")(command)
+
+
+def demo() -> None:
+    """Load real and synthetic content, measure the gallery, migrate it, measure again, and report.
+
+    Runs on the embedded servers of the environment `demo` and stops them at the end if it started
+    them. Killed at any moment, it goes on where it stopped.
+
+        genonaut demo
+    """
+    story.tell(out.print)
+
+
+def run(
+    notebook: Annotated[str, typer.Argument(help="A notebook's name or number, as 12_backfill_tag_uuids or 12.")],
+    env: Env = None,
+    parameter: Parameters = None,
+    dry_run: Annotated[
+        bool | None, typer.Option("--dry-run/--apply", help="Show the plan only, or apply it. Default: the environment's.")
+    ] = None,
+    confirm: Confirm = None,
+) -> None:
+    """Run one notebook unattended and keep it, executed, as the record.
+
+    Its parameters come from the environment's params file, with those given here on top; one it
+    does not have is refused. The record and its HTML copy land in outputs/<env>/<date>/.
+
+        genonaut run 12_backfill_tag_uuids --env demo --dry-run
+        genonaut run 62 --env demo -p moment=after -p repeats=30
+    """
+    _remember(confirm)
+    parameters = parse_parameters(parameter or [])
+    if dry_run is not None:
+        parameters["dry_run"] = dry_run
+    result = run_notebook(load_settings(env), RunRequest(notebook, parameters))
+    out.print(f"{result.notebook} ended well after {result.seconds:.1f} s.")
+    out.print(f"Record: {result.output}\nTo read: {result.html}")
+
+
+def pipeline(
+    name: Annotated[str, typer.Argument(help="A sequence of params/pipelines.yaml, as migrate.")],
+    env: Env = None,
+    confirm: Confirm = None,
+) -> None:
+    """Run a sequence of notebooks; a failing one stops it, and the next start goes on from there.
+
+        genonaut pipeline migrate --env demo
+        genonaut pipeline migrate --env production --confirm production
+    """
+    _remember(confirm)
+    pipelines.run_pipeline(load_settings(env), name, print_step)
+    out.print(f"Pipeline {name} ended well.")
+
+
+def undo(
+    phase: Annotated[str, typer.Argument(help="A phase, as attach_partitions.")],
+    env: Env = None,
+    confirm: Confirm = None,
+) -> None:
+    """Take one phase of the migration back, the last applied one first.
+
+        genonaut undo attach_partitions --env dev
+    """
+    if phase not in PHASES:
+        known = list(PHASES)
+        raise InvalidInput(f"There is no phase {phase!r}.", hint=f"{nearest(phase, known)}Known: {', '.join(known)}.")
+    settings = load_settings(env)
+    with engine.session(settings) as connection:
+        guard.require_adopted(connection, settings, confirm)
+        outcome = PHASES[phase].undo(Context(connection, settings))
+    print_table(f"Undone: {phase}", ["figure", "value"], outcome.figures.items())
+
+
+def runs(
+    env: Env = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs of notebooks that the ledger holds, and the notebooks there are.
+
+        genonaut runs --env demo
+        genonaut runs --env demo --limit 200 --json
+    """
+    settings = load_settings(env)
+    columns = ["run_id", "notebook", "state", "actor", "started_at", "ended_at", "output_path", "failure"]
+    with engine.session(settings, writing=False) as connection:
+        found = ledger.exists(connection)
+        rows = connection.execute(block("ledger", "list_runs").sql(), {"limit": limit}).fetchall() if found else []
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    shown = [(row[1], row[2], row[3], f"{row[4]:%Y-%m-%d %H:%M:%S}", row[6]) for row in rows]
+    print_table("Runs", ["notebook", "state", "actor", "started", "record"], shown)
+    out.print(f"Notebooks: {', '.join(notebook_names())}")
+
+
+def print_step(report: StepReport) -> None:
+    """Print one line for a step of a pipeline."""
+    ended = f"{report.result.seconds:5.1f} s" if report.result else "done before"
+    out.print(f"  {report.number:2}/{report.of}  {report.step.key:28} {ended}")
+
+
+def _remember(confirm: str | None) -> None:
+    """Hand a confirmation on to the kernels this process starts."""
+    if confirm:
+        os.environ[guard.CONFIRM_VARIABLE] = confirm

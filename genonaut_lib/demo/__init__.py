@@ -1,0 +1,1 @@
+"""The demo: the main job from an empty machine to a report."""

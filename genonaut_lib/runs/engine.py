@@ -1,0 +1,202 @@
+"""Run one notebook: parameters checked, executed by papermill, recorded, an HTML copy beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import getpass
+import hashlib
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import papermill
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from genonaut_lib.db import engine, guard
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.errors import InvalidInput, NotebookFailed, RunInterrupted
+from genonaut_lib.migration import ledger
+from genonaut_lib.migration.ledger import RunStart
+from genonaut_lib.runs import report
+from genonaut_lib.runs.session import RUN_VARIABLE
+from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, nearest, project_root
+
+READ_ONLY = {"00_preflight"}
+"""Notebooks that may run on a database the workbench has not adopted."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A notebook to run: its name, the parameters given by hand, and the pipeline step it is, if any."""
+
+    notebook: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    pipeline_id: uuid.UUID | None = None
+    step: str | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A notebook that ran to its end, and where its record lies."""
+
+    run_id: uuid.UUID
+    notebook: str
+    output: Path
+    html: Path
+    seconds: float
+
+
+def notebook_names() -> list[str]:
+    """Return the names of all notebooks, in order."""
+    return sorted(path.stem for path in (project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def notebook_path(name: str) -> Path:
+    """Return the file of a notebook; raise InvalidInput naming the nearest known one."""
+    name = Path(name).name.removesuffix(".ipynb")
+    known = notebook_names()
+    matches = [known_name for known_name in known if known_name == name or known_name.startswith(f"{name}_")]
+    if len(matches) != 1:
+        raise InvalidInput(
+            f"There is no notebook {name!r}.", hint=f"{nearest(name, known)}Known: {', '.join(known)}."
+        )
+    return project_root() / "notebooks" / f"{matches[0]}.ipynb"
+
+
+def parse_parameters(pairs: list[str]) -> dict[str, Any]:
+    """Return `key=value` pairs as parameters, values read as YAML; raise InvalidInput for anything else."""
+    parameters = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator or not key:
+            raise InvalidInput(f"{pair!r} is not key=value.", hint="For example: -p dry_run=false")
+        parameters[key] = yaml.safe_load(text)
+    return parameters
+
+
+def resolve_parameters(settings: Settings, path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters a notebook is run with: the environment's, with the given ones on top.
+
+    Raises InvalidInput for a parameter the notebook does not have, or a value of another type than
+    the notebook's default.
+    """
+    known = {name: spec["inferred_type_name"] for name, spec in papermill.inspect_notebook(path).items()}
+    values = {**settings.notebooks.get(path.stem, {}), **given, "environment": settings.environment}
+    for name, value in values.items():
+        if name not in known:
+            match = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {match[0]!r}? " if match else ""
+            raise InvalidInput(
+                f"{path.stem} has no parameter {name!r}.", hint=f"{hint}It has: {', '.join(sorted(known))}."
+            )
+        _require_type(path.stem, name, value, str(known[name]))
+    return values
+
+
+def run_notebook(settings: Settings, request: RunRequest) -> RunResult:
+    """Run a notebook and return where its record lies.
+
+    Raises InvalidInput for bad parameters and the guard's refusals before anything ran,
+    NotebookFailed when a cell raised (the output is kept and named), RunInterrupted on Ctrl-C.
+    """
+    path = notebook_path(request.notebook)
+    parameters = resolve_parameters(settings, path, request.parameters)
+    run_id, started = uuid.uuid4(), time.monotonic()
+    with engine.session(settings, writing=path.stem not in READ_ONLY) as connection:
+        if path.stem not in READ_ONLY:
+            guard.require_adopted(connection, settings)
+        output = _output_path(settings.environment, path.stem)
+        start = RunStart(
+            run_id, path.stem, actor(), parameters, _digest(path), str(output), request.pipeline_id, request.step
+        )
+        with _recorded(connection, start):
+            _execute(path, output, parameters, _kernel_variables(settings, run_id))
+    return RunResult(run_id, path.stem, output, report.html_path(output), time.monotonic() - started)
+
+
+def actor() -> str:
+    """Return who runs this: user and host."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@contextlib.contextmanager
+def _recorded(connection: Connection, start: RunStart) -> Iterator[None]:
+    """Keep the run's row in the ledger true, whichever way the block ends; no ledger, no row."""
+    if not ledger.exists(connection):
+        yield
+        return
+    ledger.mark_lost_runs(connection)
+    ledger.start_run(connection, start)
+    try:
+        yield
+    except NotebookFailed as error:
+        ledger.end_run(connection, start.run_id, "failed", {"message": error.message})
+        raise
+    except BaseException as error:
+        ledger.end_run(connection, start.run_id, "cancelled", {"message": type(error).__name__})
+        raise
+    ledger.end_run(connection, start.run_id, "ok", None)
+
+
+def _execute(path: Path, output: Path, parameters: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with _environment(variables):
+            papermill.execute_notebook(
+                path, output, parameters=dict(parameters), cwd=project_root(), progress_bar=False, kernel_name="python3"
+            )
+    except PapermillExecutionError as error:
+        html = report.write_html(output)
+        raise NotebookFailed(
+            f"{path.stem} stopped in cell {error.exec_count}: {error.ename}: {error.evalue}",
+            hint=f"Its output is {output} (and {html.name}). Mend the cause, then run the same command again: "
+            "it goes on from there.",
+        ) from None
+    except KeyboardInterrupt:
+        raise RunInterrupted(f"{path.stem} was interrupted.", hint="Run the same command again.") from None
+    report.write_html(output)
+
+
+def _output_path(environment: str, name: str) -> Path:
+    now = datetime.now(UTC)
+    folder = project_root() / "outputs" / environment / now.strftime("%Y-%m-%d")
+    return folder / f"{now.strftime('%H%M%S')}_{name}.ipynb"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _kernel_variables(settings: Settings, run_id: uuid.UUID) -> dict[str, str]:
+    """The kernel learns run and environment this way; addresses reach it as they reached us, never as parameters."""
+    return {RUN_VARIABLE: str(run_id), ENVIRONMENT_VARIABLE: settings.environment}
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _require_type(notebook: str, name: str, value: Any, wanted: str) -> None:
+    accepted = {"str": str, "bool": bool, "int": int, "float": (int, float)}.get(wanted)
+    if accepted is None:
+        return
+    if not isinstance(value, accepted) or (isinstance(value, bool) and wanted != "bool"):
+        raise InvalidInput(f"{notebook}: parameter {name} is {value!r}, and must be of type {wanted}.")

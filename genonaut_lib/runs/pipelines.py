@@ -1,0 +1,119 @@
+"""Sequences of notebooks: `params/pipelines.yaml` names them, and a stopped one goes on where it stopped."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from genonaut_lib.db import engine, guard
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.statements import block
+from genonaut_lib.errors import GenonautError, InvalidInput, InvalidSettings
+from genonaut_lib.migration import ledger
+from genonaut_lib.runs.engine import RunRequest, RunResult, run_notebook
+from genonaut_lib.settings import Settings, nearest, project_root
+
+
+class Step(BaseModel):
+    """One notebook of a sequence; `name` tells it from another step with the same notebook."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    notebook: str
+    name: str = ""
+    parameters: dict[str, Any] = {}
+
+    @property
+    def key(self) -> str:
+        """What the ledger calls the step."""
+        return self.name or self.notebook
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """How one step went: `result` is None for a step that an earlier start had finished."""
+
+    step: Step
+    number: int
+    of: int
+    result: RunResult | None
+
+
+def load_pipelines() -> dict[str, list[Step]]:
+    """Return every sequence by name; raise InvalidSettings for a file that does not parse."""
+    file = project_root() / "params" / "pipelines.yaml"
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        steps = {
+            name: [{"notebook": step} if isinstance(step, str) else step for step in sequence]
+            for name, sequence in content.items()
+        }
+        return TypeAdapter(dict[str, list[Step]]).validate_python(steps)
+    except (ValidationError, AttributeError, TypeError, yaml.YAMLError) as error:
+        raise InvalidSettings(f"params/pipelines.yaml cannot be read: {error}") from None
+
+
+def pipeline_steps(name: str) -> list[Step]:
+    """Return the steps of a sequence; raise InvalidInput naming the nearest known one."""
+    pipelines = load_pipelines()
+    if name not in pipelines:
+        known = sorted(pipelines)
+        raise InvalidInput(f"There is no pipeline {name!r}.", hint=f"{nearest(name, known)}Known: {', '.join(known)}.")
+    return pipelines[name]
+
+
+def run_pipeline(settings: Settings, name: str, report: Callable[[StepReport], None]) -> list[StepReport]:
+    """Run a sequence in order and stop at the first notebook that fails.
+
+    A sequence that did not end well goes on with its first unfinished step. Raises what
+    `run_notebook` raises.
+    """
+    steps = pipeline_steps(name)
+    with engine.session(settings) as connection:
+        guard.require_adopted(connection, settings)
+        ledger.mark_lost_runs(connection)
+        pipeline_id = _start(connection, name)
+        try:
+            reports = _run_steps(settings, steps, (pipeline_id, _finished(connection, pipeline_id)), report)
+        except GenonautError:
+            _end(connection, pipeline_id, "failed")
+            raise
+        _end(connection, pipeline_id, "ok")
+    return reports
+
+
+def _run_steps(
+    settings: Settings, steps: list[Step], progress: tuple[uuid.UUID, set[str]], report: Callable[[StepReport], None]
+) -> list[StepReport]:
+    pipeline_id, finished = progress
+    reports = []
+    for number, step in enumerate(steps, start=1):
+        result = None
+        if step.key not in finished:
+            request = RunRequest(step.notebook, step.parameters, pipeline_id, step.key)
+            result = run_notebook(settings, request)
+        reports.append(StepReport(step, number, len(steps), result))
+        report(reports[-1])
+    return reports
+
+
+def _start(connection: Connection, name: str) -> uuid.UUID:
+    """Return the unfinished start of this sequence, or a new one."""
+    row = connection.execute(block("ledger", "unfinished_pipeline").sql(), {"name": name}).fetchone()
+    pipeline_id: uuid.UUID = row[0] if row else uuid.uuid4()
+    connection.execute(block("ledger", "start_pipeline").sql(), {"pipeline_id": pipeline_id, "name": name})
+    return pipeline_id
+
+
+def _finished(connection: Connection, pipeline_id: uuid.UUID) -> set[str]:
+    rows = connection.execute(block("ledger", "finished_steps").sql(), {"pipeline_id": pipeline_id}).fetchall()
+    return {str(row[0]) for row in rows}
+
+
+def _end(connection: Connection, pipeline_id: uuid.UUID, state: str) -> None:
+    connection.execute(block("ledger", "end_pipeline").sql(), {"pipeline_id": pipeline_id, "state": state})

@@ -1,0 +1,23 @@
+"""The HTML copy of an executed notebook: readable in any browser, without a server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nbconvert import HTMLExporter
+
+
+def html_path(notebook: Path) -> Path:
+    """Return where the HTML copy of an executed notebook lies."""
+    return notebook.with_suffix(".html")
+
+
+def write_html(notebook: Path) -> Path:
+    """Write the HTML copy beside an executed notebook, by temporary file and rename; return its path."""
+    body, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_filename(str(notebook))
+    target = html_path(notebook)
+    draft = target.with_suffix(".html.draft")
+    draft.write_text(body, encoding="utf-8")
+    os.replace(draft, target)
+    return target

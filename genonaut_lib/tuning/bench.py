@@ -1,0 +1,192 @@
+"""Before and after: the canonical cases timed on the legacy path, then on the new one, same rows asserted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from psycopg import errors
+from psycopg.types.json import Jsonb
+
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.statements import block
+from genonaut_lib.errors import BaselineMissing, CheckFailed, RowsDiffer
+from genonaut_lib.gallery.page import read_page
+from genonaut_lib.gallery.query import EVERYTHING, MINE, GalleryQuery, TagMatch
+from genonaut_lib.tuning import legacy_path
+from genonaut_lib.tuning.cases import PAGE_SIZE, Case, canonical_cases
+
+WARM_UP = 2
+BEFORE, AFTER = "before", "after"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One case on one path: median and 95th percentile in milliseconds, and the rows the page showed.
+
+    `row_keys` is None where the statement ran into its time limit; the times are that limit then.
+    """
+
+    case: Case
+    path: str
+    row_keys: tuple[str, ...] | None
+    p50_ms: float
+    p95_ms: float
+    samples: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One case before and after."""
+
+    before: Measurement
+    after: Measurement
+
+    @property
+    def speedup(self) -> float:
+        """How many times faster the median became."""
+        return self.before.p50_ms / self.after.p50_ms
+
+    @property
+    def same_rows(self) -> bool | None:
+        """Whether both paths showed the same rows in the same order; None where one had no answer."""
+        if self.before.row_keys is None or self.after.row_keys is None:
+            return None
+        return self.before.row_keys == self.after.row_keys
+
+
+def cases_at(connection: Connection, moment: str) -> list[Case]:
+    """Return the cases a measurement asks: chosen anew on a legacy gallery, the baseline's otherwise."""
+    if moment == BEFORE and legacy_path.is_readable(connection):
+        return canonical_cases(connection)
+    return [found.case for found in _baseline(connection)]
+
+
+def measure_before(connection: Connection, repeats: int, timeout_s: float) -> list[Measurement]:
+    """Time the canonical cases on the legacy path and write them down as the baseline.
+
+    On a gallery that has left the legacy schema, return the baseline it was measured with; raise
+    BaselineMissing when there is none.
+    """
+    if not legacy_path.is_readable(connection):
+        return _baseline(connection)
+    measurements = []
+    for case in canonical_cases(connection):
+        spellings = legacy_path.spellings_of(connection, case)
+
+        def read(case: Case = case, spellings: legacy_path.Spellings = spellings) -> list[str]:
+            return legacy_path.read_keys(connection, case, spellings)
+
+        measurements.append(_measure(connection, case, "jsonb_union_offset", read, (repeats, timeout_s)))
+    _record(connection, BEFORE, measurements)
+    return measurements
+
+
+def measure_after(connection: Connection, repeats: int, timeout_s: float) -> list[Comparison]:
+    """Time the baseline's cases on the new path; raise RowsDiffer where the rows are not the same.
+
+    Raises BaselineMissing when there is no measurement from before the migration.
+    """
+    comparisons = []
+    for before in _baseline(connection):
+        query = _query(connection, before.case)
+
+        def read(query: GalleryQuery = query) -> list[str]:
+            return read_page(connection, query).keys
+
+        after = _measure(connection, before.case, "time_walk", read, (repeats, timeout_s))
+        comparisons.append(Comparison(before, after))
+    _record(connection, AFTER, [pair.after for pair in comparisons])
+    _require_same_rows(comparisons)
+    return comparisons
+
+
+def newest(connection: Connection, moment: str) -> list[Measurement]:
+    """Return the newest measurement of every case at a moment (`before` or `after`)."""
+    rows = connection.execute(block("measurements", "newest").sql(), {"moment": moment}).fetchall()
+    return [
+        Measurement(Case.from_json(query), path, None if keys is None else tuple(keys), p50, p95, samples)
+        for _, path, query, keys, p50, p95, samples in rows
+    ]
+
+
+def _baseline(connection: Connection) -> list[Measurement]:
+    found = newest(connection, BEFORE)
+    if not found:
+        hint = "Measure before the migration: `genonaut run 62_benchmark_gallery -p moment=before`."
+        raise BaselineMissing(hint=hint)
+    return found
+
+
+def comparisons(connection: Connection) -> list[Comparison]:
+    """Return the newest measurements of both moments, case by case, where a case has both."""
+    after = {found.case.name: found for found in newest(connection, AFTER)}
+    pairs = [(found, after.get(found.case.name)) for found in newest(connection, BEFORE)]
+    return [Comparison(one, other) for one, other in pairs if other is not None]
+
+
+def _measure(
+    connection: Connection, case: Case, path: str, read: Callable[[], list[str]], effort: tuple[int, float]
+) -> Measurement:
+    """Time `read`: warm-up first, then `effort` = (repeats, time limit in seconds for one statement)."""
+    repeats, timeout_s = effort
+    times: list[float] = []
+    keys: list[str] = []
+    connection.execute("select set_config('statement_timeout', %s, false)", [f"{int(timeout_s * 1000)}ms"])
+    try:
+        for turn in range(WARM_UP + repeats):
+            started = time.perf_counter()
+            keys = read()
+            if turn >= WARM_UP:
+                times.append((time.perf_counter() - started) * 1000)
+    except errors.QueryCanceled:
+        limit = timeout_s * 1000
+        return Measurement(case, path, None, limit, limit, len(times))
+    finally:
+        connection.execute("reset statement_timeout")
+    return Measurement(case, path, tuple(keys), _percentile(times, 0.5), _percentile(times, 0.95), len(times))
+
+
+def _query(connection: Connection, case: Case) -> GalleryQuery:
+    """Return the case as a GalleryQuery; a deep page is reached by walking there once, untimed."""
+    scope = MINE if case.mine else EVERYTHING
+    query = GalleryQuery(case.tags, TagMatch(case.match), case.viewer, scope, PAGE_SIZE)
+    if case.page == 1:
+        return query
+    position = None
+    for _ in range(case.page - 1):
+        position = read_page(connection, replace(query, after=position)).next_position
+        if position is None:
+            raise CheckFailed(f"The gallery has fewer than {case.page} pages for {case.name!r}.")
+    return replace(query, after=position)
+
+
+def _percentile(times: list[float], share: float) -> float:
+    """Return the nearest-rank percentile: the smallest time that `share` of all times do not pass."""
+    ranked = sorted(times)
+    return ranked[max(0, -(-int(share * 100) * len(ranked) // 100) - 1)]
+
+
+def _record(connection: Connection, moment: str, measurements: list[Measurement]) -> None:
+    for found in measurements:
+        values = {
+            "moment": moment,
+            "case_name": found.case.name,
+            "path": found.path,
+            "query": Jsonb(found.case.as_json()),
+            "row_keys": None if found.row_keys is None else Jsonb(list(found.row_keys)),
+            "p50_ms": found.p50_ms,
+            "p95_ms": found.p95_ms,
+            "samples": found.samples,
+        }
+        connection.execute(block("measurements", "record").sql(), values)
+
+
+def _require_same_rows(pairs: list[Comparison]) -> None:
+    differing = [pair.before.case.name for pair in pairs if pair.same_rows is False]
+    if differing:
+        raise RowsDiffer(
+            f"Not the same rows as before the migration: {', '.join(differing)}.",
+            hint="Content written since then shows here too; measure before and after without writers in between.",
+        )
