@@ -132,7 +132,7 @@ def insert_staged(connection: Connection, dataset: str) -> int:
 def analyze(connection: Connection) -> None:
     """Let the planner see what was loaded."""
     for table in ("users", "content_items", "content_items_auto"):
-        connection.execute(block("content", "analyze").sql(table=table))
+        connection.execute(block("upkeep", "analyze").sql(table=table))
 
 
 class _Rejects:

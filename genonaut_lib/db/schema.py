@@ -28,7 +28,7 @@ from sqlalchemy import (
     Text,
     Uuid,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.schema import SchemaItem
 
 LEDGER_SCHEMA = "workbench"
@@ -195,7 +195,7 @@ verifications = _ledger_table(
     Column("passed", Boolean, nullable=False),
     Column("examined", BigInteger, nullable=False),
     Column("mismatches", BigInteger, nullable=False),
-    Column("details", JSONB, nullable=False),
+    Column("details", JSON, nullable=False),
     _timestamp("verified_at"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.gallery.query import GalleryQuery, Position
-from genonaut_lib.gallery.strategies import STRATEGIES
+from genonaut_lib.gallery.strategies import STRATEGIES, Shape, shape_of, values_of
 from genonaut_lib.vocabulary import ContentSource
 
 _DIALECT = psycopg_dialect.dialect()
@@ -29,19 +30,19 @@ class Page:
         return [f"{ContentSource.from_partition(row['source_type']).junction}/{row['id']}" for row in self.rows]
 
 
-def compiled(query: GalleryQuery, strategy: str = "time_walk") -> tuple[bytes, dict[str, Any]]:
-    """Return statement text and bound values of a query under a strategy."""
-    statement = STRATEGIES[strategy].statement(query).compile(dialect=_DIALECT)
-    return str(statement).encode(), dict(statement.params)
+@functools.cache
+def compiled(shape: Shape, strategy: str = "time_walk") -> bytes:
+    """Return the statement text of a shape under a strategy; `values_of` fills its names."""
+    return str(STRATEGIES[strategy].statement(shape).compile(dialect=_DIALECT)).encode()
 
 
 def read_page(connection: Connection, query: GalleryQuery, strategy: str = "time_walk") -> Page:
     """Return the page; an empty one, without asking the database, where no source is read."""
     if not query.sources:
         return Page((), None)
-    text, values = compiled(query, strategy)
+    text = compiled(shape_of(query), strategy)
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(text, values).fetchall()
+        rows = cursor.execute(text, values_of(query)).fetchall()
     shown = tuple(rows[: query.page_size])
     return Page(shown, _position(shown[-1]) if len(rows) > query.page_size else None)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
@@ -61,7 +61,7 @@ def record_verification(connection: Connection, verification: Verification, run_
             "passed": verification.passed,
             "examined": verification.examined,
             "mismatches": verification.mismatches,
-            "details": Jsonb({**verification.figures, "samples": list(verification.samples)}),
+            "details": Json({**verification.figures, "samples": list(verification.samples)}),
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,9 @@ from psycopg import sql
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import Block, block
+
+
+_NO_TRANSACTION = re.compile(r"^vacuum\b|\bindex concurrently\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def action(
         lock=source.lock,
         why=source.why,
         reversible=reversible,
-        transactional=" concurrently " not in source.text.lower(),
+        transactional=not _NO_TRANSACTION.search(source.text),
         done=(done,) if isinstance(done, Probe) else done,
     )
 

@@ -19,6 +19,7 @@ from typing import Any
 import papermill
 import yaml
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 from genonaut_lib.db import engine, guard
 from genonaut_lib.db.engine import Connection
@@ -31,6 +32,10 @@ from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, nearest, proje
 
 READ_ONLY = {"00_preflight"}
 """Notebooks that may run on a database the workbench has not adopted."""
+
+
+_ENCRYPTED = Config({"KernelManager": {"transport_encryption": "auto"}})
+"""What passes between runner and kernel is not readable by other users of the machine."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +156,13 @@ def _execute(path: Path, output: Path, parameters: Mapping[str, Any], variables:
     try:
         with _environment(variables):
             papermill.execute_notebook(
-                path, output, parameters=dict(parameters), cwd=project_root(), progress_bar=False, kernel_name="python3"
+                path,
+                output,
+                parameters=dict(parameters),
+                cwd=project_root(),
+                progress_bar=False,
+                kernel_name="python3",
+                config=_ENCRYPTED,
             )
     except PapermillExecutionError as error:
         html = report.write_html(output)

@@ -85,3 +85,13 @@ with cleared as (
     where u.content_source = %(source)s and u.content_id = c.id returning 1
 )
 select (select count(*) from {table} where id > %(after)s and id <= %(upto)s), (select count(*) from cleared);
+
+-- name: drop_legacy_index
+-- lock: SHARE UPDATE EXCLUSIVE
+-- Every rewritten row would enter all its old names into this GIN index again, which costs far more
+-- than the backfill itself. Tag filters on tags_old scan from here until the junction serves them.
+drop index concurrently if exists {index};
+
+-- name: create_legacy_index
+-- lock: SHARE UPDATE EXCLUSIVE
+create index concurrently if not exists {index} on {table} using gin (tags_old);

@@ -21,6 +21,3 @@ insert into {table} (title, content_type, content_data, item_metadata, creator_i
 select title, content_type, content_data, item_metadata, md5(%(dataset)s || '/' || creator)::uuid,
        created_at, created_at, quality_score, is_private, prompt, tags
 from incoming_content where source = %(source)s order by line;
-
--- name: analyze
-analyze {table};

@@ -45,6 +45,7 @@ create table if not exists workbench.runs (
 
 -- name: verifications
 -- What was compared, how much of it, and what differed; a contracting revision asks this table.
+-- `details` is json, not jsonb: figures keep the order they are read in.
 create table if not exists workbench.verifications (
     verification_id bigint generated always as identity primary key,
     phase text not null,
@@ -52,7 +53,7 @@ create table if not exists workbench.verifications (
     passed boolean not null,
     examined bigint not null,
     mismatches bigint not null,
-    details jsonb not null,
+    details json not null,
     verified_at timestamptz not null default now()
 );
 

@@ -60,7 +60,8 @@ class AttachPartitions(SchemaPhase):
         for name, index in PARENT_INDEXES.items():
             steps.append(action(f"create:{index}", block(FILE, name), done=probe("has_relation", index)))
         steps.append(action("share:ids", block(FILE, "share_ids"), done=IDS_ARE_SHARED))
-        return steps + [step for source in ContentSource for step in _attach(source)]
+        steps += [step for source in ContentSource for step in _attach(source)]
+        return [*steps, action("analyze:parent", block("upkeep", "analyze"), table=PARENT)]
 
     def undo_actions(self) -> list[Action]:
         """Detach, give the tables their own sequences back, drop what was added."""

@@ -15,6 +15,7 @@ from genonaut_lib.vocabulary import ContentSource
 
 FILE = "backfill_content_tags"
 TASK = BackfillTask("backfill_content_tags", block(FILE, "batch"))
+VACUUM = action("vacuum:content_tags", block("upkeep", "vacuum"), table="content_tags")
 
 
 @dataclass(frozen=True)
@@ -30,17 +31,18 @@ class BackfillContentTags:
         return [revision_check(context.connection, revisions.CREATE_CONTENT_TAGS)]
 
     def plan(self, context: Context) -> Plan:
-        """Return one action a table whose range is not worked off."""
+        """Return the batches of each table and the vacuum, or nothing once every range is worked off."""
         if backfill.status(context.connection, TASK.name).complete:
             return Plan(self.name, (), note="done: every range is worked off, the triggers carry the rest")
         facts = {**table_facts(context.connection), "relationships to come": expected_relationships(context)}
-        return Plan(self.name, tuple(_batch_action(source) for source in ContentSource), facts)
+        return Plan(self.name, (*(_batch_action(source) for source in ContentSource), VACUUM), facts)
 
     def apply(self, context: Context) -> Outcome:
         """Run the backfill to its end, from the last checkpoint."""
         if not self.plan(context).actions:
             return Outcome(self.name, {"relationships written": 0})
         result = run_backfill(context, TASK)
+        revisions.run_actions(context.connection, [VACUUM], context.settings.database)
         figures = {"items read": result.rows_read, "relationships written": result.rows_changed}
         return Outcome(self.name, {**figures, "batches": result.batches, "retries": result.retries})
 

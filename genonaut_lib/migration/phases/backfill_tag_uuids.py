@@ -14,7 +14,7 @@ from genonaut_lib.db.statements import block
 from genonaut_lib.migration import backfill, revisions
 from genonaut_lib.migration.backfill import BackfillTask
 from genonaut_lib.migration.phases.base import Context, revision_check, run_backfill, table_facts
-from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification, action
+from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification, action, probe
 from genonaut_lib.migration.verify import compare
 from genonaut_lib.vocabulary import ContentSource
 
@@ -25,31 +25,43 @@ UNDO = BackfillTask("backfill_tag_uuids_undo", block(FILE, "empty_out"))
 
 @dataclass(frozen=True)
 class BackfillTagUuids:
-    """Phase 12; see the module."""
+    """Phase 12; see the module.
+
+    `keep_legacy_index` leaves the GIN index on the old names in place: tag filters on `tags_old` stay
+    fast while the backfill becomes many times slower (measured: `docs/benchmarks.md`).
+    """
 
     name: str = "backfill_tag_uuids"
     title: str = "Backfill tag UUIDs from the legacy names"
     notebook: str = "12_backfill_tag_uuids"
+    keep_legacy_index: bool = False
 
     def check(self, context: Context) -> list[Check]:
         """Return whether the new column is there to be filled."""
         return [revision_check(context.connection, revisions.EXPAND_TAG_COLUMNS)]
 
     def plan(self, context: Context) -> Plan:
-        """Return one action a table that still holds rows without ids."""
+        """Return what is left: the index to drop, the batches of each table with rows to fill, the vacuum."""
         if revisions.at_least(context.connection, revisions.DROP_LEGACY_TAGS):
             return Plan(self.name, (), note="done: the legacy column is gone")
         todo = [source for source in ContentSource if has_untagged(context.connection, source)]
-        return Plan(self.name, tuple(_batch_action(source) for source in todo), table_facts(context.connection))
+        steps = [] if self.keep_legacy_index else [_drop_index(source) for source in todo]
+        steps += [_batch_action(source) for source in todo] + [_vacuum(source) for source in todo]
+        left = tuple(step for step in steps if not step.is_done(context.connection))
+        return Plan(self.name, left, table_facts(context.connection) if left else {})
 
     def apply(self, context: Context) -> Outcome:
         """Run the backfill to its end, from the last checkpoint."""
-        if not self.plan(context).actions:
+        steps = self.plan(context).actions
+        if not steps:
             return Outcome(self.name, {"items changed": 0})
+        ddl = [step for step in steps if not step.id.startswith("backfill:")]
+        self._run(context, [step for step in ddl if step.id.startswith("drop:")])
         if backfill.status(context.connection, TASK.name).complete:
             # Rows without ids below a finished cursor come from an undone apply: begin anew.
             backfill.forget(context.connection, TASK.name)
         result = run_backfill(context, TASK)
+        self._run(context, [step for step in ddl if step.id.startswith("vacuum:")])
         figures = {"items read": result.rows_read, "items changed": result.rows_changed}
         return Outcome(self.name, {**figures, "batches": result.batches, "retries": result.retries})
 
@@ -79,18 +91,43 @@ class BackfillTagUuids:
         }
 
     def undo(self, context: Context) -> Outcome:
-        """Set the new column back to null everywhere; the legacy names are untouched."""
+        """Set the new column back to null everywhere and build the legacy index again; the names are untouched."""
         backfill.forget(context.connection, UNDO.name)
         result = run_backfill(context, UNDO)
+        self._run(context, [_create_index(source) for source in ContentSource])
         for task in (TASK.name, UNDO.name):
             backfill.forget(context.connection, task)
         return Outcome(self.name, {"items cleared": result.rows_changed})
+
+
+    def _run(self, context: Context, steps: list[Action]) -> None:
+        revisions.run_actions(context.connection, steps, context.settings.database)
 
 
 def has_untagged(connection: Connection, source: ContentSource) -> bool:
     """Return whether a row of the source waits for its tag ids."""
     row = connection.execute(block(FILE, "untagged").sql(table=source.table)).fetchone()
     return bool(row and row[0])
+
+
+def _index(source: ContentSource) -> str:
+    return f"idx_{source.table}_tags_gin"
+
+
+def _drop_index(source: ContentSource) -> Action:
+    index = _index(source)
+    gone = probe("has_relation", index, wanted=False)
+    return action(f"drop:{index}", block(FILE, "drop_legacy_index"), done=gone, index=index)
+
+
+def _create_index(source: ContentSource) -> Action:
+    index = _index(source)
+    there = probe("has_valid_index", index)
+    return action(f"create:{index}", block(FILE, "create_legacy_index"), done=there, table=source.table, index=index)
+
+
+def _vacuum(source: ContentSource) -> Action:
+    return action(f"vacuum:{source.table}", block("upkeep", "vacuum"), table=source.table)
 
 
 def _batch_action(source: ContentSource) -> Action:
