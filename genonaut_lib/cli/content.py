@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from tqdm import tqdm
@@ -56,7 +56,9 @@ def load(
     elif result.repeated:
         out.print(f"{result.dataset} was loaded before: {result.items_loaded:,} items. Nothing was done.")
     else:
-        out.print(f"Loaded {result.items_loaded:,} items from {result.dataset}, rejected {result.lines_rejected:,} lines.")
+        out.print(
+            f"Loaded {result.items_loaded:,} items from {result.dataset}, rejected {result.lines_rejected:,} lines."
+        )
         if result.rejects_file:
             out.print(f"The rejected lines with their reasons: {result.rejects_file}")
     raise typer.Exit(WITH_REJECTS if result.lines_rejected and not result.repeated else 0)
@@ -94,7 +96,7 @@ def generate(
 
 def progress(title: str, unit: str) -> Callable[[int, int], None]:
     """Return a callback (done, total) that draws a bar on standard error."""
-    bar: tqdm[None] | None = None
+    bar: Any = None
 
     def show(done: int, total: int) -> None:
         nonlocal bar

@@ -47,7 +47,8 @@ def run(
     env: Env = None,
     parameter: Parameters = None,
     dry_run: Annotated[
-        bool | None, typer.Option("--dry-run/--apply", help="Show the plan only, or apply it. Default: the environment's.")
+        bool | None,
+        typer.Option("--dry-run/--apply", help="Show the plan only, or apply it. Default: the environment's."),
     ] = None,
     confirm: Confirm = None,
 ) -> None:
@@ -75,8 +76,8 @@ def pipeline(
 ) -> None:
     """Run a sequence of notebooks; a failing one stops it, and the next start goes on from there.
 
-        genonaut pipeline migrate --env demo
-        genonaut pipeline migrate --env production --confirm production
+    genonaut pipeline migrate --env demo
+    genonaut pipeline migrate --env production --confirm production
     """
     _remember(confirm)
     pipelines.run_pipeline(load_settings(env), name, print_step)
@@ -90,7 +91,7 @@ def undo(
 ) -> None:
     """Take one phase of the migration back, the last applied one first.
 
-        genonaut undo attach_partitions --env dev
+    genonaut undo attach_partitions --env dev
     """
     if phase not in PHASES:
         known = list(PHASES)
@@ -109,8 +110,8 @@ def runs(
 ) -> None:
     """List the runs of notebooks that the ledger holds, and the notebooks there are.
 
-        genonaut runs --env demo
-        genonaut runs --env demo --limit 200 --json
+    genonaut runs --env demo
+    genonaut runs --env demo --limit 200 --json
     """
     settings = load_settings(env)
     columns = ["run_id", "notebook", "state", "actor", "started_at", "ended_at", "output_path", "failure"]

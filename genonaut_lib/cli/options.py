@@ -12,11 +12,15 @@ from rich.table import Table
 
 Env = Annotated[
     str | None,
-    typer.Option("--env", "-e", help="Environment: a file params/<name>.yaml. Default: GENONAUT_ENVIRONMENT, else demo."),
+    typer.Option(
+        "--env", "-e", help="Environment: a file params/<name>.yaml. Default: GENONAUT_ENVIRONMENT, else demo."
+    ),
 ]
 Confirm = Annotated[
     str | None,
-    typer.Option("--confirm", help="Name of a protected environment, typed out to allow writing to it.", metavar="NAME"),
+    typer.Option(
+        "--confirm", help="Name of a protected environment, typed out to allow writing to it.", metavar="NAME"
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 

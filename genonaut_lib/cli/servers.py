@@ -44,8 +44,8 @@ def down(
 ) -> None:
     """Stop the embedded servers of an environment; their data stays.
 
-        genonaut down --env demo
-        genonaut down --all
+    genonaut down --env demo
+    genonaut down --all
     """
     names = embedded.known_environments() if all_ else [load_settings(env).environment]
     stopped = [server for name in names for server in embedded.stop(name)]
@@ -58,8 +58,8 @@ def down(
 def status(env: Env = None, as_json: AsJson = False) -> None:
     """Show the servers of an environment, its database and how far its migration is; starts nothing.
 
-        genonaut status --env demo
-        genonaut status --env production --json
+    genonaut status --env demo
+    genonaut status --env production --json
     """
     settings = load_settings(env)
     database = _database(settings)

@@ -61,12 +61,10 @@ class GenerateResult:
     repeated: bool = False
 
 
-def _dense(items: int) -> list[ShapeTag]:
+def _dense(_items: int) -> list[ShapeTag]:
     """Return 106 tags whose chances add up to 75: 66 popular, 20 middling, 12 uncommon, 8 rare."""
     bands = ((66, 0.97, 0.80), (20, 0.80, 0.50), (12, 0.50, 0.10), (8, 0.010, 0.002))
-    chances = [
-        high - (high - low) * place / (count - 1) for count, high, low in bands for place in range(count)
-    ]
+    chances = [high - (high - low) * place / (count - 1) for count, high, low in bands for place in range(count)]
     return [ShapeTag(f"{_FACETS[no % 6]}::tag-{no:03}", chance) for no, chance in enumerate(chances)]
 
 
@@ -75,7 +73,7 @@ def _zipf(items: int) -> list[ShapeTag]:
     return [ShapeTag(f"{_FACETS[no % 6]}::tag-{no}") for no in range(min(100_000, max(2_000, items // 10)))]
 
 
-def _adversarial(items: int) -> list[ShapeTag]:
+def _adversarial(_items: int) -> list[ShapeTag]:
     """Return tags made to hurt planners that multiply selectivities."""
     never_meet = [ShapeTag("camp::left", modulus=2), ShapeTag("camp::right", modulus=2, remainder=1)]
     supersets = [ShapeTag("set::fifth", modulus=5), ShapeTag("set::tenth", modulus=10)]
@@ -124,13 +122,13 @@ def generate(
 def shape_named(name: str) -> Shape:
     """Return the shape called `name`; raise InvalidInput naming the nearest one."""
     if name not in SHAPES:
-        raise InvalidInput(f"There is no shape {name!r}.", hint=f"{nearest(name, list(SHAPES))}Known: {', '.join(SHAPES)}.")
+        raise InvalidInput(
+            f"There is no shape {name!r}.", hint=f"{nearest(name, list(SHAPES))}Known: {', '.join(SHAPES)}."
+        )
     return SHAPES[name]
 
 
-def _generate(
-    connection: Connection, shape: Shape, items: int, seed: int, report: Callable[[int, int], None]
-) -> int:
+def _generate(connection: Connection, shape: Shape, items: int, seed: int, report: Callable[[int, int], None]) -> int:
     values = _values(shape, items, seed) | {"tags": _stage_tags(connection, shape, items)}
     connection.execute(block("generation", "insert_creators").sql(), {"seed": seed})
     rebuild = _drop_indexes_of_empty_tables(connection)

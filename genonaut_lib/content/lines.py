@@ -71,41 +71,53 @@ class Position:
         return ContentSource.REGULAR if self.number % REGULAR_EVERY == 0 else ContentSource.AUTO
 
 
-def parse_line(text: str, position: Position) -> tuple[Any, ...] | Reject:
+def parse_line(raw: bytes, position: Position) -> tuple[Any, ...] | Reject:
     """Return the staging row of a line (see `sql/content.sql`, stage), or the Reject that says why not.
 
     What PostgreSQL can store in neither text nor JSONB is rejected here, so that COPY never stops:
-    NUL characters, half surrogate pairs, numbers beyond a double.
+    bytes that are not UTF-8, NUL characters, half surrogate pairs, numbers beyond a double.
     """
     try:
-        found = json.loads(text, parse_constant=_refuse_constant)
-        if not isinstance(found, dict):
-            return Reject(position.number, f"not a JSON object but {type(found).__name__}", text)
-        if _NUL.search(text):
-            return Reject(position.number, "holds a NUL character", text)
-        if isinstance(found.get("source"), str):
-            found["source"] = ContentSource.from_junction(found["source"])
-        return _row(ContentLine.model_validate(found), position)
-    except json.JSONDecodeError as error:
-        return Reject(position.number, f"not JSON: {error.msg} at column {error.colno}", text)
-    except KeyError as error:
-        return Reject(position.number, f"source: {error} is neither 'regular' nor 'auto'", text)
-    except ValidationError as error:
-        return Reject(position.number, _reason(error), text)
-    except UnicodeEncodeError:
-        return Reject(position.number, "holds half a surrogate pair", text)
+        return _row(_content_line(raw), position)
     except (ValueError, RecursionError) as error:
-        return Reject(position.number, f"not storable: {str(error)[:120]}", text)
+        return Reject(position.number, _reason(error), raw.decode("utf-8", "backslashreplace"))
+
+
+def _content_line(raw: bytes) -> ContentLine:
+    text = raw.decode("utf-8")
+    found = json.loads(text, parse_constant=_refuse_constant)
+    if not isinstance(found, dict):
+        raise ValueError(f"not a JSON object but {type(found).__name__}")  # noqa: TRY004  # a bad line, whatever its type
+    if _NUL.search(text):
+        raise ValueError("holds a NUL character")
+    if isinstance(found.get("source"), str):
+        found["source"] = _source(found["source"])
+    return ContentLine.model_validate(found)
+
+
+def _source(word: str) -> ContentSource:
+    try:
+        return ContentSource.from_junction(word)
+    except KeyError:
+        raise ValueError(f"source: {word!r} is neither 'regular' nor 'auto'") from None
 
 
 def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not a JSON number")
 
 
-def _reason(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    field = ".".join(str(step) for step in first["loc"])
-    return f"{field}: {first['msg']}"
+def _reason(error: Exception) -> str:
+    """Return a sentence a person can act upon; values are cut, since a line may be huge."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(str(step) for step in first['loc'])}: {first['msg']}"
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON: {error.msg} at column {error.colno}"
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8: {error.reason} at byte {error.start}"
+    if isinstance(error, UnicodeEncodeError):
+        return "holds half a surrogate pair"
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
 
 
 def _row(line: ContentLine, position: Position) -> tuple[Any, ...]:

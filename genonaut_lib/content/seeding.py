@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import io
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -43,21 +43,20 @@ class ContentFile:
     name: str
     open: Callable[[], BinaryIO]
 
-    def lines(self) -> Iterator[str]:
-        """Yield the lines; bytes that are not UTF-8 become U+FFFD. Raises InvalidInput for broken gzip."""
-        with self.open() as raw:
-            stream = gzip.open(raw) if self.name.endswith(".gz") else raw
-            reader = io.TextIOWrapper(cast(BinaryIO, stream), encoding="utf-8", errors="replace")
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines with their ends; raise InvalidInput for a gzip file that is broken or cut."""
+        with self.open() as raw, contextlib.ExitStack() as stack:
+            stream = stack.enter_context(gzip.open(raw)) if self.name.endswith(".gz") else raw
             try:
-                yield from reader
-            except (EOFError, gzip.BadGzipFile) as error:
+                yield from stream
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise InvalidInput(f"{self.name} is not a whole gzip file: {error}.") from error
 
     def digest(self) -> tuple[str, int]:
-        """Return SHA-256 of the text and the number of lines; reads the file once."""
+        """Return SHA-256 of the unpacked content and the number of lines; reads the file once."""
         digest, total = hashlib.sha256(), 0
         for line in self.lines():
-            digest.update(line.encode())
+            digest.update(line)
             total += 1
         return digest.hexdigest(), total
 
@@ -76,7 +75,7 @@ def content_file(path: Path) -> ContentFile:
 def debian_file() -> ContentFile:
     """Return the Debian package set shipped with the package: 29,795 real items."""
     packaged = resources.files("genonaut_lib.data").joinpath(DEBIAN)
-    return ContentFile(DEBIAN, lambda: cast(BinaryIO, packaged.open("rb")))
+    return ContentFile(DEBIAN, lambda: cast("BinaryIO", packaged.open("rb")))
 
 
 def load(
@@ -91,9 +90,7 @@ def load(
     left the legacy schema, InvalidInput for a file that cannot be read.
     """
     digest, total = file.digest()
-    known = connection.execute(
-        block("ledger", "find_load").sql(), {"dataset": file.name, "digest": digest}
-    ).fetchone()
+    known = connection.execute(block("ledger", "find_load").sql(), {"dataset": file.name, "digest": digest}).fetchone()
     if known is not None:
         return LoadResult(file.name, int(known[0]), int(known[1]), None, repeated=True)
     require_legacy(connection)
@@ -165,7 +162,7 @@ def _copy(
     ):
         for number, text in enumerate(file.lines(), start=1):
             if text.strip():
-                row = parse_line(text.rstrip("\n"), Position(number, total))
+                row = parse_line(text.rstrip(b"\r\n"), Position(number, total))
                 if isinstance(row, Reject):
                     rejects.add(row)
                 else:

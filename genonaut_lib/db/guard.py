@@ -78,9 +78,7 @@ def require_adopted(connection: Connection, settings: Settings, confirm: str | N
     if kind is Kind.MARKED_GALLERY:
         return
     step = "genonaut load --debian" if kind is Kind.EMPTY else "genonaut adopt"
-    raise NotAGallery(
-        f"This database is {kind.value}.", hint=f"Run `{step} --env {settings.environment}` first."
-    )
+    raise NotAGallery(f"This database is {kind.value}.", hint=f"Run `{step} --env {settings.environment}` first.")
 
 
 def _require_confirmed(settings: Settings, marked: str | None, confirm: str | None) -> None:

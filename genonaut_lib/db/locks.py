@@ -27,7 +27,7 @@ class Attempt:
 
 
 def run_ddl(
-    connection: Connection, statement: sql.Composable, settings: DatabaseSettings, *, transactional: bool = True
+    connection: Connection, statement: sql.Composed, settings: DatabaseSettings, *, transactional: bool = True
 ) -> Attempt:
     """Run one DDL statement under `lock_timeout_ms`, retrying on SQLSTATE 55P03 only.
 
@@ -53,7 +53,7 @@ def blockers(connection: Connection) -> list[str]:
     return [f"pid {pid} (user {user}, {state}): {query}" for pid, user, state, query in rows]
 
 
-def _execute(connection: Connection, statement: sql.Composable, timeout_ms: int, transactional: bool) -> None:
+def _execute(connection: Connection, statement: sql.Composed, timeout_ms: int, transactional: bool) -> None:
     if transactional:
         with connection.transaction():
             connection.execute("select set_config('lock_timeout', %s, true)", [f"{timeout_ms}ms"])

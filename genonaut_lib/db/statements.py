@@ -41,7 +41,7 @@ class Block:
         A dot in a name separates schema and object. A value that already is Composable is used as is.
         """
         quoted = {key: _quote(value) for key, value in identifiers.items()}
-        return sql.SQL(cast(LiteralString, self.text)).format(**quoted)
+        return sql.SQL(cast("LiteralString", self.text)  # type: ignore[redundant-cast]  # mypy takes LiteralString for str).format(**quoted)
 
 
 def block(file: str, name: str) -> Block:
@@ -63,9 +63,7 @@ def blocks(file: str) -> dict[str, Block]:
 def files() -> list[str]:
     """Return the names of all SQL files, sorted, without their ending."""
     folder = resources.files("genonaut_lib.sql")
-    return sorted(
-        entry.name.removesuffix(".sql") for entry in folder.iterdir() if entry.name.endswith(".sql")
-    )
+    return sorted(entry.name.removesuffix(".sql") for entry in folder.iterdir() if entry.name.endswith(".sql"))
 
 
 def _parse(file: str, name: str, body: str) -> Block:

@@ -14,7 +14,7 @@ from genonaut_lib.gallery.query import GalleryQuery, Position
 from genonaut_lib.gallery.strategies import STRATEGIES, Shape, shape_of, values_of
 from genonaut_lib.vocabulary import ContentSource
 
-_DIALECT = psycopg_dialect.dialect()
+_DIALECT = psycopg_dialect.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy types its dialects loosely
 
 
 @dataclass(frozen=True)

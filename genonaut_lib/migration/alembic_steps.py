@@ -22,14 +22,14 @@ def forward(phase: str) -> None:
     """Run the actions of a schema phase; raise GateClosed where the ledger does not allow it."""
     if phase in GATES:
         GATES[phase](_connection())
-    _run(cast(SchemaPhase, PHASES[phase]).actions())
+    _run(cast("SchemaPhase", PHASES[phase]).actions())
 
 
 def backward(phase: str) -> None:
     """Run the actions that take a schema phase back; raise CannotUndo where data would be lost."""
     if phase in UNDO_GUARDS:
         UNDO_GUARDS[phase](_connection())
-    _run(cast(SchemaPhase, PHASES[phase]).undo_actions())
+    _run(cast("SchemaPhase", PHASES[phase]).undo_actions())
 
 
 def run_file(file: str) -> None:
@@ -44,4 +44,4 @@ def _run(actions: list[Action]) -> None:
 
 def _connection() -> Connection:
     """Return the psycopg session behind Alembic's SQLAlchemy connection; it is in autocommit mode."""
-    return cast(Connection, op.get_bind().connection.driver_connection)
+    return cast("Connection", op.get_bind().connection.driver_connection)

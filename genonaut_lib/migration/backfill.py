@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from psycopg import errors, sql
 
@@ -163,23 +164,18 @@ class Backfill:
         self.result.rows_read += read
         self.result.rows_changed += changed
         self.result.batches += 1
-        self.report(
-            Progress(self.task.name, part.source.junction, part.rows_read, part.rows_total, part.rows_changed)
-        )
+        self.report(Progress(self.task.name, part.source.junction, part.rows_read, part.rows_total, part.rows_changed))
         return time.monotonic() - started
 
     def _set_local(self) -> None:
-        # A commit lost in a crash of the server takes its checkpoint with it, so it need not be waited for.
-        self.connection.execute(
-            "select set_config('lock_timeout', %s, true), set_config('synchronous_commit', 'off', true),"
-            " set_config('genonaut.backfill', 'on', true)",
-            [ROW_LOCK_TIMEOUT],
-        )
+        values = {"lock_timeout": ROW_LOCK_TIMEOUT, "statement_timeout": f"{self.throttle.batch_timeout_s}s"}
+        self._execute("set_local", **values)
 
     def _change(self, part: _Range, end: int) -> tuple[int, int]:
         statement = self.task.batch.sql(table=part.source.table)
         values = {"after": part.cursor, "upto": end, "source": part.source.junction}
-        row = self.connection.execute(statement, values).fetchone()
+        # Not prepared: a generic plan would be made for batches of any size.
+        row = self.connection.execute(statement, values, prepare=False).fetchone()
         assert row is not None
         return int(row[0]), int(row[1])
 
@@ -221,7 +217,7 @@ class Backfill:
             hint="Let the blocking transaction end, then run the notebook again; it goes on from here.",
         )
 
-    def _execute(self, name: str, **values: object) -> list[tuple[object, ...]]:
+    def _execute(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         statement: sql.Composed = block("backfill", name).sql()
         cursor = self.connection.execute(statement, {"task": self.task.name, **values})
         return cursor.fetchall() if cursor.description else []

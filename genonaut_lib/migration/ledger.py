@@ -32,9 +32,7 @@ class VerificationRecord:
 
 def exists(connection: Connection) -> bool:
     """Return whether this database has a ledger."""
-    row = connection.execute(
-        block("catalog", "has_relation").sql(), {"relation": "workbench.identity"}
-    ).fetchone()
+    row = connection.execute(block("catalog", "has_relation").sql(), {"relation": "workbench.identity"}).fetchone()
     return bool(row and row[0])
 
 

@@ -13,7 +13,6 @@ from psycopg import sql
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import Block, block
 
-
 _NO_TRANSACTION = re.compile(r"^vacuum\b|\bindex concurrently\b", re.IGNORECASE)
 
 
@@ -42,7 +41,8 @@ class Action:
     """One statement of a plan.
 
     Any probe of `done` that holds tells that it was carried out already, which makes a half-done plan
-    go on where it stopped; a statement without probes is harmless to repeat. `transactional` is False for statements PostgreSQL refuses inside a transaction block.
+    go on where it stopped; a statement without probes is harmless to repeat. `transactional` is False
+    for statements PostgreSQL refuses inside a transaction block.
     """
 
     id: str

@@ -41,9 +41,7 @@ def chunks(connection: Connection, source: ContentSource, rows: int = CHUNK_ROWS
         after = int(row[0])
 
 
-def compare(
-    connection: Connection, mismatches: Block, report: Callable[[int], None] = lambda rows: None
-) -> Comparison:
+def compare(connection: Connection, mismatches: Block, report: Callable[[int], None] = lambda rows: None) -> Comparison:
     """Run the block `mismatches` over every chunk of both sources.
 
     The block takes %(after)s, %(upto)s, %(source)s and %(limit)s and returns one row a difference.

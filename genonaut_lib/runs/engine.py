@@ -70,9 +70,7 @@ def notebook_path(name: str) -> Path:
     known = notebook_names()
     matches = [known_name for known_name in known if known_name == name or known_name.startswith(f"{name}_")]
     if len(matches) != 1:
-        raise InvalidInput(
-            f"There is no notebook {name!r}.", hint=f"{nearest(name, known)}Known: {', '.join(known)}."
-        )
+        raise InvalidInput(f"There is no notebook {name!r}.", hint=f"{nearest(name, known)}Known: {', '.join(known)}.")
     return project_root() / "notebooks" / f"{matches[0]}.ipynb"
 
 
@@ -206,7 +204,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _require_type(notebook: str, name: str, value: Any, wanted: str) -> None:
-    accepted = {"str": str, "bool": bool, "int": int, "float": (int, float)}.get(wanted)
+    accepted: Any = {"str": str, "bool": bool, "int": int, "float": (int, float)}.get(wanted)
     if accepted is None:
         return
     if not isinstance(value, accepted) or (isinstance(value, bool) and wanted != "bool"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from nbconvert import HTMLExporter
@@ -15,9 +14,10 @@ def html_path(notebook: Path) -> Path:
 
 def write_html(notebook: Path) -> Path:
     """Write the HTML copy beside an executed notebook, by temporary file and rename; return its path."""
-    body, _ = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True).from_filename(str(notebook))
+    exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)  # type: ignore[no-untyped-call]  # nbconvert types it loosely
+    body, _ = exporter.from_filename(str(notebook))
     target = html_path(notebook)
     draft = target.with_suffix(".html.draft")
     draft.write_text(body, encoding="utf-8")
-    os.replace(draft, target)
+    draft.replace(target)
     return target

@@ -1,11 +1,11 @@
 """What a notebook calls: one object a run, one method a room.
 
-    run = open_run("12_backfill_tag_uuids", environment, dry_run=dry_run)
-    run.preflight()
-    run.plan()
-    run.apply()
-    run.verify()
-    run.summary()
+run = open_run("12_backfill_tag_uuids", environment, dry_run=dry_run)
+run.preflight()
+run.plan()
+run.apply()
+run.verify()
+run.summary()
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def show(view: View) -> None:
     """Show a view before the cell ends (an error may follow)."""
     from IPython.display import display
 
-    display(view)
+    display(view)  # type: ignore[no-untyped-call]  # IPython ships no types for it
 
 
 @dataclass

@@ -100,7 +100,13 @@ def figures_view(title: str, figures: Mapping[str, Any], remark: str = "") -> Vi
 def cases_view(cases: Sequence[Case]) -> View:
     """Return the questions of a measurement."""
     rows = [
-        (case.name, len(case.tags), case.match if len(case.tags) > 1 else "", "mine" if case.mine else "everybody", case.page)
+        (
+            case.name,
+            len(case.tags),
+            case.match if len(case.tags) > 1 else "",
+            "mine" if case.mine else "everybody",
+            case.page,
+        )
         for case in cases
     ]
     return View("Questions", pd.DataFrame(rows, columns=["case", "tags", "match", "whose", "page"]))
@@ -170,4 +176,4 @@ def _figure(value: Any) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    return text.split(". ")[0].rstrip(".")
+    return text.split(". ", maxsplit=1)[0].rstrip(".")

@@ -36,3 +36,13 @@ where task = %(task)s and source = %(source)s and range_no = %(range_no)s;
 
 -- name: forget
 delete from workbench.backfills where task = %(task)s;
+
+-- name: set_local
+-- A commit lost in a crash of the server takes its checkpoint with it, so it need not be waited for.
+-- A batch joins its rows with themselves, and the planner, which sees no statistics inside a
+-- statement, would now and then do so row by row: nested loops only where nothing else can.
+select set_config('lock_timeout', %(lock_timeout)s, true),
+       set_config('statement_timeout', %(statement_timeout)s, true),
+       set_config('synchronous_commit', 'off', true),
+       set_config('enable_nestloop', 'off', true),
+       set_config('genonaut.backfill', 'on', true);

@@ -1,6 +1,6 @@
 -- name: batch
 -- Maps one batch of arrays; a row that somebody wrote meanwhile is no longer null and is left alone.
--- The first place of a tag decides its order, so that doubles fall together without moving the rest.
+-- A tag keeps its first place; only the rare array with a double pays for finding it.
 with batch as materialized (
     select id, case jsonb_typeof(tags_old) when 'array' then tags_old when 'null' then '[]'
                     else coalesce(jsonb_build_array(tags_old), '[]') end as elements,
@@ -15,16 +15,23 @@ element as materialized (
         on not b.scalar and jsonb_typeof(e.element) = 'string' and a.spelling = e.element #>> '{{}}'
 ),
 mapped as (
-    select id, array_agg(tag_id order by position) as tags
-    from (select id, tag_id, min(position) as position from element
-          where tag_id is not null group by id, tag_id) once
-    group by id
+    select id, array_agg(tag_id order by position) as tags, count(*) as elements, count(distinct tag_id) as tags_once
+    from element where tag_id is not null group by id
 ),
 written as (
-    update {table} c set tags = coalesce(m.tags, '{{}}')
+    update {table} c set tags = case
+        when m.id is null then '{{}}'
+        when m.elements = m.tags_once then m.tags
+        else (select array_agg(tag_id order by position)
+              from (select tag_id, min(position) as position
+                    from unnest(m.tags) with ordinality u (tag_id, position) group by tag_id) once)
+        end
     from batch b left join mapped m using (id)
-    where c.id = b.id and c.tags is null
+    where c.id = b.id and c.tags is null and c.id > %(after)s and c.id <= %(upto)s
     returning c.id
+),
+stray as materialized (
+    select * from element where tag_id is null
 ),
 quarantined as (
     insert into workbench.unmapped_tags (content_source, content_id, position, element, reason)
@@ -34,10 +41,9 @@ quarantined as (
                 when s.kind is null or s.kind = 'name' then 'unknown_name'
                 when s.kind = 'uuid' then 'unknown_uuid'
                 else s.kind end
-    from element e
+    from stray e
     join written w using (id)
     left join workbench.tag_spellings s on s.digest = sha256(convert_to(e.element::text, 'UTF8'))
-    where e.tag_id is null
     on conflict (content_source, content_id, position) do nothing
     returning 1
 )

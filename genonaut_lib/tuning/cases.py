@@ -57,9 +57,7 @@ def canonical_cases(connection: Connection) -> list[Case]:
     return _cases(popular, middling, rare, (viewer[0], deep_page))
 
 
-def _cases(
-    popular: list[uuid.UUID], middling: uuid.UUID, rare: uuid.UUID, reader: tuple[uuid.UUID, int]
-) -> list[Case]:
+def _cases(popular: list[uuid.UUID], middling: uuid.UUID, rare: uuid.UUID, reader: tuple[uuid.UUID, int]) -> list[Case]:
     viewer, deep_page = reader
 
     def case(name: str, *tags: uuid.UUID, match: str = "any", mine: bool = False, page: int = 1) -> Case:

@@ -112,12 +112,11 @@ def _prepare(source: ContentSource) -> list[Action]:
     column = probe("has_column", table, column="source_type")
     there = probe("has_constraint", table, constraint=constraint)
     valid = probe("has_valid_constraint", table, constraint=constraint)
-    proof = {"table": table, "constraint": constraint}
     add, validate = block(FILE, "add_proof"), block(FILE, "validate_proof")
     steps = [
         action(f"add:{table}.source_type", block(FILE, "add_source_type"), done=column, table=table, value=value),
-        action(f"add:{constraint}", add, done=(attached, there), value=value, **proof),
-        action(f"validate:{constraint}", validate, done=(attached, valid), **proof),
+        action(f"add:{constraint}", add, done=(attached, there), table=table, constraint=constraint, value=value),
+        action(f"validate:{constraint}", validate, done=(attached, valid), table=table, constraint=constraint),
     ]
     indexes = {"create_identity_index": IDENTITY_INDEX[source], "create_keyset_index": keyset_index(source)}
     for name, index in indexes.items():
@@ -130,9 +129,7 @@ def _build_index(name: str, table: str, index: str) -> list[Action]:
     no_ruin = probe("has_invalid_index", index, wanted=False)
     return [
         action(f"clear:{index}", block(FILE, "drop_invalid_index"), done=no_ruin, index=index),
-        action(
-            f"create:{index}", block(FILE, name), done=probe("has_valid_index", index), table=table, index=index
-        ),
+        action(f"create:{index}", block(FILE, name), done=probe("has_valid_index", index), table=table, index=index),
     ]
 
 

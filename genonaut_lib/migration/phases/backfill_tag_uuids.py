@@ -99,7 +99,6 @@ class BackfillTagUuids:
             backfill.forget(context.connection, task)
         return Outcome(self.name, {"items cleared": result.rows_changed})
 
-
     def _run(self, context: Context, steps: list[Action]) -> None:
         revisions.run_actions(context.connection, steps, context.settings.database)
 

@@ -34,9 +34,17 @@ class Phase(Protocol):
     and `undo` change the gallery; both can be killed at any instant and started again.
     """
 
-    name: str
-    title: str
-    notebook: str
+    @property
+    def name(self) -> str:
+        """What code and ledger call the phase."""
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+
+    @property
+    def notebook(self) -> str:
+        """The notebook that runs it."""
 
     def check(self, context: Context) -> list[Check]:
         """Return the preconditions, each with what was found; nothing is changed."""

@@ -42,17 +42,7 @@ class CreateContentTags(SchemaPhase):
             action(f"create:{index}", block(FILE, "create_tag_index"), done=probe("has_valid_index", index)),
             action("create:sync_function", block(FILE, "create_sync_function")),
         ]
-        for source in ContentSource:
-            steps.append(
-                action(
-                    f"create:sync_trigger:{source.table}",
-                    block(FILE, "create_sync_trigger"),
-                    done=probe("has_trigger", source.table, trigger="sync_content_tags"),
-                    table=source.table,
-                    source=sql.Literal(source.junction),
-                )
-            )
-        return steps
+        return steps + [_trigger(source) for source in ContentSource]
 
     def undo_actions(self) -> list[Action]:
         """Drop triggers, function and table; the arrays hold everything the junction held."""
@@ -65,6 +55,16 @@ class CreateContentTags(SchemaPhase):
             action("drop:sync_function", block(FILE, "drop_sync_function")),
             action("drop:content_tags", block(FILE, "drop_table")),
         ]
+
+
+def _trigger(source: ContentSource) -> Action:
+    return action(
+        f"create:sync_trigger:{source.table}",
+        block(FILE, "create_sync_trigger"),
+        done=probe("has_trigger", source.table, trigger="sync_content_tags"),
+        table=source.table,
+        source=sql.Literal(source.junction),
+    )
 
 
 def expected_relationships(context: Context) -> int:

@@ -56,9 +56,7 @@ class DropLegacyTags(SchemaPhase):
         for source in ContentSource:
             gone = probe("has_column", source.table, wanted=False, column="tags_old")
             drop = block(FILE, "drop_legacy_column")
-            steps.append(
-                action(f"drop:{source.table}.tags_old", drop, done=gone, reversible=False, table=source.table)
-            )
+            steps.append(action(f"drop:{source.table}.tags_old", drop, done=gone, reversible=False, table=source.table))
         return [*steps, action("drop:mirror_function", block("expand_tag_columns", "drop_mirror_function"))]
 
     def undo_actions(self) -> list[Action]:

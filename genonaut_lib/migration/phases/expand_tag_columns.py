@@ -46,9 +46,7 @@ class ExpandTagColumns(SchemaPhase):
         steps = [action("create:mirror_function", block(FILE, "create_mirror_function"))]
         for source in ContentSource:
             table = source.table
-            steps.append(
-                action(f"swap:{table}", block(FILE, "swap_tags_column"), done=_swapped(table), table=table)
-            )
+            steps.append(action(f"swap:{table}", block(FILE, "swap_tags_column"), done=_swapped(table), table=table))
             steps += [
                 action(
                     f"create:{name}:{table}",
@@ -66,9 +64,7 @@ class ExpandTagColumns(SchemaPhase):
         for source in ContentSource:
             table = source.table
             still_there = probe("has_column", table, wanted=False, column="tags_old")
-            steps.append(
-                action(f"restore:{table}", block(FILE, "restore_tags_column"), done=still_there, table=table)
-            )
+            steps.append(action(f"restore:{table}", block(FILE, "restore_tags_column"), done=still_there, table=table))
         return [*steps, action("drop:mirror_function", block(FILE, "drop_mirror_function"))]
 
 
