@@ -41,7 +41,8 @@ class Block:
         A dot in a name separates schema and object. A value that already is Composable is used as is.
         """
         quoted = {key: _quote(value) for key, value in identifiers.items()}
-        return sql.SQL(cast("LiteralString", self.text)  # type: ignore[redundant-cast]  # mypy takes LiteralString for str).format(**quoted)
+        text = cast("LiteralString", self.text)  # type: ignore[redundant-cast]  # mypy takes it for str
+        return sql.SQL(text).format(**quoted)
 
 
 def block(file: str, name: str) -> Block:

@@ -2,8 +2,8 @@
 -- Maps one batch of arrays; a row that somebody wrote meanwhile is no longer null and is left alone.
 -- A tag keeps its first place; only the rare array with a double pays for finding it.
 with batch as materialized (
-    select id, case jsonb_typeof(tags_old) when 'array' then tags_old when 'null' then '[]'
-                    else coalesce(jsonb_build_array(tags_old), '[]') end as elements,
+    select id, case coalesce(jsonb_typeof(tags_old), 'null') when 'array' then tags_old when 'null' then '[]'
+                    else jsonb_build_array(tags_old) end as elements,
            coalesce(jsonb_typeof(tags_old) not in ('array', 'null'), false) as scalar
     from {table} where id > %(after)s and id <= %(upto)s and tags is null
 ),
@@ -58,8 +58,8 @@ cross join lateral (
            bool_or(a.tag_id is null and not exists (
                select from workbench.unmapped_tags u
                where u.content_source = %(source)s and u.content_id = c.id and u.element = e.element)) as lost
-    from jsonb_array_elements(case jsonb_typeof(c.tags_old) when 'array' then c.tags_old when 'null' then '[]'
-                              else coalesce(jsonb_build_array(c.tags_old), '[]') end) e (element)
+    from jsonb_array_elements(case coalesce(jsonb_typeof(c.tags_old), 'null') when 'array' then c.tags_old
+                              when 'null' then '[]' else jsonb_build_array(c.tags_old) end) e (element)
     left join tag_aliases a on jsonb_typeof(c.tags_old) = 'array' and jsonb_typeof(e.element) = 'string'
                            and a.spelling = e.element #>> '{{}}'
 ) legacy

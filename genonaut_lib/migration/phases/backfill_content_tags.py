@@ -34,7 +34,9 @@ class BackfillContentTags:
         """Return the batches of each table and the vacuum, or nothing once every range is worked off."""
         if backfill.status(context.connection, TASK.name).complete:
             return Plan(self.name, (), note="done: every range is worked off, the triggers carry the rest")
-        facts = {**table_facts(context.connection), "relationships to come": expected_relationships(context)}
+        ready = revisions.at_least(context.connection, revisions.CREATE_CONTENT_TAGS)
+        facts = {"relationships to come": expected_relationships(context)} if ready else {}
+        facts = {**table_facts(context.connection), **facts}
         return Plan(self.name, (*(_batch_action(source) for source in ContentSource), VACUUM), facts)
 
     def apply(self, context: Context) -> Outcome:

@@ -93,7 +93,8 @@ class SchemaPhase:
         if revisions.at_least(context.connection, self.revision):
             return Plan(self.name, (), note=f"done: the database is at or past revision {self.revision}")
         todo = tuple(step for step in self.actions() if not step.is_done(context.connection))
-        return Plan(self.name, todo, self.facts(context))
+        ready = revisions.at_least(context.connection, self.before)
+        return Plan(self.name, todo, self.facts(context) if ready else {})
 
     def apply(self, context: Context) -> Outcome:
         """Upgrade to this phase's revision; actions done by an earlier, killed start are left out."""
@@ -125,6 +126,7 @@ def apply_plan(phase: Phase, context: Context, plan: Plan) -> Outcome:
 
     A plan that became shorter because a killed start got further is the same work; anything new is not.
     """
+    require(phase.check(context))
     now = phase.plan(context)
     shown = {(step.id, step.text) for step in plan.actions}
     added = [step.id for step in now.actions if (step.id, step.text) not in shown]
@@ -133,7 +135,6 @@ def apply_plan(phase: Phase, context: Context, plan: Plan) -> Outcome:
             f"The plan of {phase.name} changed since it was shown; new: {', '.join(added)}.",
             hint="Run the plan cell again and read it.",
         )
-    require(phase.check(context))
     return phase.apply(context)
 
 

@@ -1,0 +1,91 @@
+"""Real servers for every test that needs one: the embedded ones, or those of DATABASE_URL and REDIS_URL."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import conninfo, sql
+
+from genonaut_lib.db import embedded, engine
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.migration import adoption
+from genonaut_lib.migration.phases import Context
+from genonaut_lib.settings import Settings, load_settings
+from tests.factories import Gallery
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def admin_url() -> Iterator[str]:
+    """The address of a server on which databases may be created."""
+    given = os.environ.get("DATABASE_URL")
+    if given:
+        yield given
+        return
+    # A short path: the sockets of both servers lie below it.
+    state = Path(tempfile.mkdtemp(prefix="gn-"))
+    os.environ["GENONAUT_STATE"] = str(state)
+    try:
+        yield embedded.start_postgres("test", load_settings("test").servers)
+    finally:
+        embedded.stop("test")
+        del os.environ["GENONAUT_STATE"]
+        shutil.rmtree(state)
+
+
+@pytest.fixture
+def settings(admin_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """The settings of environment `test` with a new, empty database, dropped afterwards."""
+    name = f"genonaut_test_{os.getpid()}_{next(_numbers)}"
+    identifier = sql.Identifier(name)
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("create database {}").format(identifier))
+    monkeypatch.setenv("DATABASE_URL", conninfo.make_conninfo(admin_url, dbname=name))
+    monkeypatch.setenv("GENONAUT_ENVIRONMENT", "test")
+    try:
+        yield load_settings("test")
+    finally:
+        with psycopg.connect(admin_url, autocommit=True) as admin:
+            admin.execute(sql.SQL("drop database {} with (force)").format(identifier))
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[Connection]:
+    """A session in autocommit mode on the test's own database."""
+    with engine.connect(settings) as session:
+        yield session
+
+
+@pytest.fixture
+def context(connection: Connection, settings: Settings) -> Context:
+    """What a phase works with."""
+    return Context(connection, settings)
+
+
+@pytest.fixture
+def gallery(connection: Connection, settings: Settings) -> Gallery:
+    """An adopted gallery in its legacy shape, without content."""
+    adoption.adopt(connection, settings)
+    return Gallery(connection)
+
+
+@pytest.fixture
+def second_session(settings: Settings) -> Iterator[Callable[[], Connection]]:
+    """Opens further sessions on the same database; all are closed at the end."""
+    opened: list[Connection] = []
+
+    def open_one() -> Connection:
+        opened.append(engine.connect(settings))
+        return opened[-1]
+
+    yield open_one
+    for session in opened:
+        session.close()
