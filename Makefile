@@ -51,7 +51,7 @@ reference: $(VENV)/.dev  ## run the notebooks on the test data set and keep the 
 
 lock: | $(BIN)/python  ## resolve pyproject.toml anew into requirements.lock
 	$(PIP) install uv
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --all-extras --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --all-extras --no-header --no-annotate pyproject.toml -o requirements.lock
 
 clean:  ## stop the embedded servers; remove their data, the virtual environment and the outputs
 	@if [ -x $(BIN)/genonaut ]; then $(BIN)/genonaut down --all; fi

@@ -50,7 +50,7 @@ def start_postgres(environment: str, settings: ServerSettings) -> str:
     with _starting(environment):
         server = _postgres(folder)
         try:
-            server.ensure_pgdata_inited()
+            _initialise(server, folder)
             _configure(folder, settings)
             _ensure_running(server)
         except (subprocess.SubprocessError, OSError, AssertionError) as error:
@@ -127,6 +127,34 @@ def _postgres(folder: Path) -> PostgresServer:
     folder.mkdir(parents=True, exist_ok=True)
     server: PostgresServer = _pgserver()[0](folder, cleanup_mode=None, start=False)
     return server
+
+
+def _initialise(server: PostgresServer, folder: Path) -> None:
+    """Make the cluster unless there is one; one left half-made by a killed initdb is made anew.
+
+    The mark stands from before initdb to after it. A server never ran on a marked folder, so
+    nothing but initdb's own files can be lost with it.
+    """
+    mark = folder.parent / ".initialising"
+    if mark.exists():
+        _wait_for_processes(str(folder))
+        shutil.rmtree(folder)
+        folder.mkdir()
+    if not (folder / "PG_VERSION").exists():
+        mark.touch()
+        server.ensure_pgdata_inited()
+        mark.unlink()
+    else:
+        server.ensure_pgdata_inited()
+
+
+def _wait_for_processes(word: str, seconds: float = 30) -> None:
+    """Wait until no process has `word` among its arguments: an initdb outlives the command that started it."""
+    deadline = time.monotonic() + seconds
+    while any(word in (process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])):
+        if time.monotonic() > deadline:
+            raise ServerStartFailed(f"A process still works on {word}.", hint="End it, then try again.")
+        time.sleep(0.2)
 
 
 def _postmaster(folder: Path) -> Any:
