@@ -31,9 +31,7 @@ class Gallery:
         assert row is not None
         return row[0]
 
-    def legacy_item(
-        self, tags: Any = _UNSET, source: ContentSource = ContentSource.REGULAR, **columns: Any
-    ) -> int:
+    def legacy_item(self, tags: Any = _UNSET, source: ContentSource = ContentSource.REGULAR, **columns: Any) -> int:
         """Insert an item with a legacy array (any JSON value; None is SQL NULL) and return its id."""
         value = None if tags is None else Jsonb([] if tags is _UNSET else tags)
         return self._insert(source, value, columns)
