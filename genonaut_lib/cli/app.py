@@ -27,7 +27,7 @@ Without DATABASE_URL and REDIS_URL the demo, dev and test environments use embed
 
 [bold]A first look[/bold]
 
-    genonaut demo                              load, measure, migrate, measure again
+    genonaut demo            load, measure, migrate, measure again
 
 [bold]Your own database[/bold]
 
@@ -35,7 +35,7 @@ Without DATABASE_URL and REDIS_URL the demo, dev and test environments use embed
     genonaut run 00_preflight --env production
     genonaut adopt --env production --confirm production
     genonaut run 10_seed_tags --env production --dry-run
-    genonaut pipeline migrate --env production --confirm production
+    genonaut pipeline migrate --env production --confirm production --apply
 
 Exit codes: 0 done; 1 failed; 2 refused before doing anything; 3 loaded, but lines were rejected.""",
 )

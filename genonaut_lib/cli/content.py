@@ -32,12 +32,15 @@ def load(
     confirm: Confirm = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load content in its legacy shape into an empty or legacy gallery, by COPY, in one transaction.
+    """Load content in its legacy shape into an empty or legacy gallery, by COPY,
+    in one transaction.
 
-    A line is a JSON object with a title (or name) and, if it likes, tags, creator (or maintainer),
-    source (regular or auto), content_type, prompt, created_at, quality_score, is_private; further
-    fields are kept as metadata. A bad line goes to a rejects file with its number and the reason,
-    and never stops the rest. Exit code 3 says that there were some. The same file is loaded once.
+    A line is a JSON object with a title (or name) and, if it likes, tags,
+    creator (or maintainer), source (regular or auto), content_type, prompt,
+    created_at, quality_score, is_private; further fields are kept as metadata.
+    A bad line goes to a rejects file with its number and the reason, and never
+    stops the rest. Exit code 3 says that there were some. The same file is
+    loaded once.
 
         genonaut load --debian --env demo
         genonaut load export.jsonl.gz --env dev
@@ -72,10 +75,12 @@ def generate(
     confirm: Confirm = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make synthetic legacy content inside PostgreSQL; about one array in a hundred is dirty.
+    """Make synthetic legacy content inside PostgreSQL; about one array in a
+    hundred is dirty.
 
-    dense: 106 tags, 75 an item. zipf: a long tail of thousands of tags. adversarial: popular tags
-    that never meet, supersets, tied dates. The same shape, size and seed are made once.
+    dense: 106 tags, 75 an item. zipf: a long tail of thousands of tags.
+    adversarial: popular tags that never meet, supersets, tied dates. The same
+    shape, size and seed are made once.
 
         genonaut generate --shape dense --items 20000 --env demo
         genonaut generate --shape zipf --items 1000000 --seed 7 --env dev --json

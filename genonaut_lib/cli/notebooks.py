@@ -24,6 +24,11 @@ Parameters = Annotated[
     typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="A parameter of the notebook; may be repeated."),
 ]
 
+DryRun = Annotated[
+    bool | None,
+    typer.Option("--dry-run/--apply", help="Show the plan only, or apply it. Default: the environment's."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
@@ -32,10 +37,11 @@ def register(app: typer.Typer) -> None:
 
 
 def demo() -> None:
-    """Load real and synthetic content, measure the gallery, migrate it, measure again, and report.
+    """Load real and synthetic content, measure the gallery, migrate it, measure
+    again, and report.
 
-    Runs on the embedded servers of the environment `demo` and stops them at the end if it started
-    them. Killed at any moment, it goes on where it stopped.
+    Runs on the embedded servers of the environment `demo` and stops them at the
+    end if it started them. Killed at any moment, it goes on where it stopped.
 
         genonaut demo
     """
@@ -46,16 +52,14 @@ def run(
     notebook: Annotated[str, typer.Argument(help="A notebook's name or number, as 12_backfill_tag_uuids or 12.")],
     env: Env = None,
     parameter: Parameters = None,
-    dry_run: Annotated[
-        bool | None,
-        typer.Option("--dry-run/--apply", help="Show the plan only, or apply it. Default: the environment's."),
-    ] = None,
+    dry_run: DryRun = None,
     confirm: Confirm = None,
 ) -> None:
     """Run one notebook unattended and keep it, executed, as the record.
 
-    Its parameters come from the environment's params file, with those given here on top; one it
-    does not have is refused. The record and its HTML copy land in outputs/<env>/<date>/.
+    Its parameters come from the environment's params file, with those given
+    here on top; one it does not have is refused. The record and its HTML copy
+    land in outputs/<env>/<date>/.
 
         genonaut run 12_backfill_tag_uuids --env demo --dry-run
         genonaut run 62 --env demo -p moment=after -p repeats=30
@@ -72,15 +76,28 @@ def run(
 def pipeline(
     name: Annotated[str, typer.Argument(help="A sequence of params/pipelines.yaml, as migrate.")],
     env: Env = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="STEP.KEY=VALUE", help="A parameter of one step; may be repeated."),
+    ] = None,
+    dry_run: DryRun = None,
     confirm: Confirm = None,
 ) -> None:
-    """Run a sequence of notebooks; a failing one stops it, and the next start goes on from there.
+    """Run a sequence of notebooks; a failing one stops it, and the next start goes
+    on from there.
 
-    genonaut pipeline migrate --env demo
-    genonaut pipeline migrate --env production --confirm production
+        genonaut pipeline migrate --env demo
+        genonaut pipeline migrate --env production --confirm production --apply
+
+    The point of no return wants its confirmation typed out:
+
+        -p 13_drop_legacy_tags.confirm="drop tags_old for ever"
     """
     _remember(confirm)
-    pipelines.run_pipeline(load_settings(env), name, print_step)
+    steps = pipelines.with_parameters(
+        pipelines.pipeline_steps(name), parse_parameters(parameter or []), dry_run=dry_run
+    )
+    pipelines.run_pipeline(load_settings(env), name, print_step, steps)
     out.print(f"Pipeline {name} ended well.")
 
 
@@ -108,10 +125,11 @@ def runs(
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs of notebooks that the ledger holds, and the notebooks there are.
+    """List the runs of notebooks that the ledger holds, and the notebooks there
+    are.
 
-    genonaut runs --env demo
-    genonaut runs --env demo --limit 200 --json
+        genonaut runs --env demo
+        genonaut runs --env demo --limit 200 --json
     """
     settings = load_settings(env)
     columns = ["run_id", "notebook", "state", "actor", "started_at", "ended_at", "output_path", "failure"]

@@ -22,10 +22,12 @@ def register(app: typer.Typer) -> None:
 
 
 def up(env: Env = None) -> None:
-    """Start the embedded PostgreSQL and Redis of an environment and print their addresses.
+    """Start the embedded PostgreSQL and Redis of an environment and print their
+    addresses.
 
-    Their data lies in .genonaut/<environment> (or below GENONAUT_STATE); their settings fit this
-    machine's memory. Commands that need them start them by themselves.
+    Their data lies in .genonaut/<environment> (or below GENONAUT_STATE); their
+    settings fit this machine's memory. Commands that need them start them by
+    themselves.
 
         genonaut up --env demo
         psql "$(genonaut status --env demo --json | jq -r '.servers[0].url')"
@@ -56,10 +58,11 @@ def down(
 
 
 def status(env: Env = None, as_json: AsJson = False) -> None:
-    """Show the servers of an environment, its database and how far its migration is; starts nothing.
+    """Show the servers of an environment, its database and how far its migration
+    is; starts nothing.
 
-    genonaut status --env demo
-    genonaut status --env production --json
+        genonaut status --env demo
+        genonaut status --env production --json
     """
     settings = load_settings(env)
     database = _database(settings)
@@ -75,10 +78,11 @@ def status(env: Env = None, as_json: AsJson = False) -> None:
 
 
 def adopt(env: Env = None, confirm: Confirm = None) -> None:
-    """Take a gallery of your own into the workbench: check its shape, mark it, create the ledger.
+    """Take a gallery of your own into the workbench: check its shape, mark it,
+    create the ledger.
 
-    Writes only the schema `workbench`; the gallery's own tables are not touched. Every later command
-    compares its --env with the mark.
+    Writes only the schema `workbench`; the gallery's own tables are not
+    touched. Every later command compares its --env with the mark.
 
         DATABASE_URL=postgresql://owner@host/gallery genonaut adopt --env production --confirm production
     """

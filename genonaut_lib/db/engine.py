@@ -116,7 +116,7 @@ def translate(error: psycopg.Error) -> GenonautError | None:
         )
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return _read_only()
-    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+    if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(("08", "57P")):
         return DatabaseUnreachable(
             f"The connection to PostgreSQL was lost: {text}.",
             hint="Run the same command again; it goes on where it stopped.",

@@ -81,7 +81,12 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
         key, separator, text = pair.partition("=")
         if not separator or not key:
             raise InvalidInput(f"{pair!r} is not key=value.", hint="For example: -p dry_run=false")
-        parameters[key] = yaml.safe_load(text)
+        try:
+            parameters[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InvalidInput(
+                f"The value of {key!r} is not YAML.", hint="Put text with : or [ into quotes."
+            ) from error
     return parameters
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import papermill
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -15,7 +16,13 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import GenonautError, InvalidInput, InvalidSettings
 from genonaut_lib.migration import ledger
-from genonaut_lib.runs.engine import RunRequest, RunResult, run_notebook
+from genonaut_lib.runs.engine import (
+    RunRequest,
+    RunResult,
+    notebook_path,
+    resolve_parameters,
+    run_notebook,
+)
 from genonaut_lib.settings import Settings, nearest, project_root
 
 
@@ -67,13 +74,39 @@ def pipeline_steps(name: str) -> list[Step]:
     return pipelines[name]
 
 
-def run_pipeline(settings: Settings, name: str, report: Callable[[StepReport], None]) -> list[StepReport]:
+def with_parameters(steps: list[Step], given: Mapping[str, Any], *, dry_run: bool | None = None) -> list[Step]:
+    """Return the steps with parameters put on top: `given` by `step.parameter`, `dry_run` where a notebook has it.
+
+    Raises InvalidInput for a name that is not a step's and a parameter's, joined by a dot.
+    """
+    known = {step.key for step in steps}
+    for name in given:
+        key, dot, _ = name.partition(".")
+        if not dot or key not in known:
+            hint = f"{nearest(key, sorted(known))}Steps: {', '.join(step.key for step in steps)}."
+            raise InvalidInput(f"{name!r} is not STEP.PARAMETER.", hint=hint)
+    return [_with_parameters(step, given, dry_run) for step in steps]
+
+
+def _with_parameters(step: Step, given: Mapping[str, Any], dry_run: bool | None) -> Step:
+    own = {name.partition(".")[2]: value for name, value in given.items() if name.partition(".")[0] == step.key}
+    if dry_run is not None and "dry_run" in papermill.inspect_notebook(notebook_path(step.notebook)):
+        own.setdefault("dry_run", dry_run)
+    return step.model_copy(update={"parameters": {**step.parameters, **own}})
+
+
+def run_pipeline(
+    settings: Settings, name: str, report: Callable[[StepReport], None], steps: list[Step] | None = None
+) -> list[StepReport]:
     """Run a sequence in order and stop at the first notebook that fails.
 
-    A sequence that did not end well goes on with its first unfinished step. Raises what
-    `run_notebook` raises.
+    `steps` are the sequence's own unless given (see `with_parameters`); all their parameters are
+    checked before the first one runs. A sequence that did not end well goes on with its first
+    unfinished step. Raises what `run_notebook` raises.
     """
-    steps = pipeline_steps(name)
+    steps = steps or pipeline_steps(name)
+    for step in steps:
+        resolve_parameters(settings, notebook_path(step.notebook), step.parameters)
     with engine.session(settings) as connection:
         guard.require_adopted(connection, settings)
         ledger.mark_lost_runs(connection)

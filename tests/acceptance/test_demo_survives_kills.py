@@ -20,7 +20,7 @@ from genonaut_lib.settings import load_settings
 GENONAUT = str(Path(sys.executable).with_name("genonaut"))
 KILLS = int(os.environ.get("DEMO_KILLS", "3"))
 RELATIONSHIPS = {"regular": 111_003, "auto": 1_496_356}
-UNMAPPED = 186
+UNMAPPED = 169
 
 
 @pytest.fixture

@@ -35,8 +35,9 @@ class BackfillContentTags:
         if backfill.status(context.connection, TASK.name).complete:
             return Plan(self.name, (), note="done: every range is worked off, the triggers carry the rest")
         ready = revisions.at_least(context.connection, revisions.CREATE_CONTENT_TAGS)
-        facts = {"relationships to come": expected_relationships(context)} if ready else {}
-        facts = {**table_facts(context.connection), **facts}
+        facts = table_facts(context.connection)
+        if ready:
+            facts["relationships to come"] = expected_relationships(context)
         return Plan(self.name, (*(_batch_action(source) for source in ContentSource), VACUUM), facts)
 
     def apply(self, context: Context) -> Outcome:
