@@ -14,6 +14,7 @@ from genonaut_lib.demo import story
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.phases import PHASES, Context
+from genonaut_lib.migration.phases.base import undo_phase
 from genonaut_lib.runs import pipelines
 from genonaut_lib.runs.engine import RunRequest, notebook_names, parse_parameters, run_notebook
 from genonaut_lib.runs.pipelines import StepReport
@@ -116,7 +117,7 @@ def undo(
     settings = load_settings(env)
     with engine.session(settings) as connection:
         guard.require_adopted(connection, settings, confirm)
-        outcome = PHASES[phase].undo(Context(connection, settings))
+        outcome = undo_phase(PHASES[phase], Context(connection, settings))
     print_table(f"Undone: {phase}", ["figure", "value"], outcome.figures.items())
 
 

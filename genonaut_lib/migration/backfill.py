@@ -17,6 +17,7 @@ from psycopg import errors, sql
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import Block, block
 from genonaut_lib.errors import BackfillBusy, LockNotAcquired
+from genonaut_lib.migration.plan import Action, action
 from genonaut_lib.settings import ThrottleSettings
 from genonaut_lib.vocabulary import ContentSource
 
@@ -226,6 +227,11 @@ class Backfill:
 def forget(connection: Connection, task: str) -> None:
     """Drop the checkpoints of a task, so that its next start begins anew."""
     connection.execute(block("backfill", "forget").sql(), {"task": task})
+
+
+def forget_action(task: str) -> Action:
+    """Return the undo action that drops the checkpoints of a task whose target goes away."""
+    return action(f"forget:{task}", block("backfill", "forget_with_schema"), task=sql.Literal(task))
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,13 @@ def record_verification(connection: Connection, verification: Verification, run_
     )
 
 
+def record_undo(connection: Connection, phase: str, run_id: uuid.UUID | None) -> None:
+    """Write down that a phase was taken back: whatever it was verified for before counts no longer."""
+    values = {"phase": phase, "run_id": run_id, "passed": False, "examined": 0, "mismatches": 0}
+    details = Json({"undone": True})
+    connection.execute(block("ledger", "record_verification").sql(), {**values, "details": details})
+
+
 def last_verification(connection: Connection, phase: str) -> VerificationRecord | None:
     """Return the newest verification of `phase`, or None when it was never verified here."""
     row = connection.execute(block("ledger", "last_verification").sql(), {"phase": phase}).fetchone()

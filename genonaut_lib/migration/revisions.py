@@ -87,6 +87,7 @@ def require_verified(connection: Connection, phase: str, notebook: str) -> None:
     record = ledger.last_verification(connection, phase)
     if record is None or not record.passed:
         found = "was never verified here" if record is None else f"has {record.mismatches} mismatches"
+        found = "was undone" if record and record.details.get("undone") else found
         raise GateClosed(f"Phase {phase} {found}.", hint=f"Run `genonaut run {notebook}` first.")
 
 

@@ -46,3 +46,8 @@ select set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('synchronous_commit', 'off', true),
        set_config('enable_nestloop', 'off', true),
        set_config('genonaut.backfill', 'on', true);
+
+-- name: forget_with_schema
+-- lock: ROW EXCLUSIVE on the ledger
+-- What the checkpoints stand for goes with the table or column it was written to.
+delete from workbench.backfills where task = {task};

@@ -127,6 +127,7 @@ select coalesce(kind, 'not yet seen'), count(*), sum(uses)::bigint, count(*) fil
 from workbench.tag_spellings group by 1 order by 1;
 
 -- name: clear_spellings
+-- lock: ROW EXCLUSIVE on the ledger
 delete from workbench.tag_spellings;
 
 -- name: all_tags

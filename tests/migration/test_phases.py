@@ -7,10 +7,10 @@ import uuid
 import pytest
 
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.errors import CannotUndo, CheckFailed, ConfirmationMissing, PlanChanged
+from genonaut_lib.errors import CannotUndo, CheckFailed, ConfirmationMissing, GateClosed, PlanChanged
 from genonaut_lib.migration import revisions
 from genonaut_lib.migration.phases import PHASES, Context, Phase
-from genonaut_lib.migration.phases.base import apply_plan, verify_phase
+from genonaut_lib.migration.phases.base import apply_plan, undo_phase, verify_phase
 from genonaut_lib.migration.phases.drop_legacy_tags import CONFIRMATION, DropLegacyTags
 from genonaut_lib.migration.plan import Plan
 from genonaut_lib.vocabulary import ContentSource, tag_id
@@ -75,7 +75,7 @@ def test_apply_undo_apply_leaves_no_trace_of_the_first_round(name: str, context:
     apply_before(context, name)
     before = base_tables(context.connection)
     apply(context, name)
-    PHASES[name].undo(context)
+    undo_phase(PHASES[name], context)
     assert base_tables(context.connection) == before
     apply(context, name)
 
@@ -209,6 +209,37 @@ def test_dropped_names_cannot_be_undone_while_there_is_content(context: Context,
     apply_before(context, "create_content_tags")
     with pytest.raises(CannotUndo, match="backup"):
         PHASES["drop_legacy_tags"].undo(context)
+
+
+def test_an_undone_phase_closes_its_gate(context: Context, gallery: Gallery) -> None:
+    """A verification from before the undo opens nothing afterwards."""
+    fill(gallery)
+    apply_before(context, "drop_legacy_tags")
+    undo_phase(PHASES["backfill_tag_uuids"], context)
+    with pytest.raises(GateClosed, match="undone"):
+        revisions.upgrade(context.settings, "head")
+
+
+@pytest.mark.parametrize("name", ["seed_tags", "backfill_tag_uuids", "create_content_tags", "backfill_content_tags"])
+def test_a_phase_is_not_undone_from_under_a_later_one(name: str, context: Context, gallery: Gallery) -> None:
+    """Going back goes step by step; nothing is half undone by asking in the wrong order."""
+    fill(gallery)
+    for phase in PHASES:
+        apply(context, phase)
+    with pytest.raises(CannotUndo, match="later phase"):
+        undo_phase(PHASES[name], context)
+    assert revisions.current(context.connection) == revisions.HEAD
+
+
+def test_a_junction_made_anew_is_filled_anew(context: Context, gallery: Gallery) -> None:
+    """The checkpoints of a dropped junction go with it."""
+    fill(gallery)
+    apply_before(context, "verify_content_tags")
+    undo_phase(PHASES["create_content_tags"], context)
+    for name in ("create_content_tags", "backfill_content_tags", "verify_content_tags"):
+        apply(context, name)
+    row = context.connection.execute("select count(*) from content_tags").fetchone()
+    assert row == (6,)
 
 
 def test_a_plan_with_new_statements_is_not_applied_unseen(context: Context, gallery: Gallery) -> None:

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from genonaut_lib.db.statements import block
 from genonaut_lib.migration import backfill, revisions
 from genonaut_lib.migration.backfill import BackfillTask
-from genonaut_lib.migration.phases.base import Context, revision_check, run_backfill, table_facts
+from genonaut_lib.migration.phases.base import (
+    Context,
+    require_newest,
+    revision_check,
+    run_backfill,
+    table_facts,
+)
 from genonaut_lib.migration.phases.create_content_tags import expected_relationships
 from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification, action
 from genonaut_lib.migration.verify import SAMPLES, Comparison, compare
@@ -58,6 +64,7 @@ class BackfillContentTags:
 
     def undo(self, context: Context) -> Outcome:
         """Empty the junction and forget the checkpoints; the arrays hold everything."""
+        require_newest(context, revisions.CREATE_CONTENT_TAGS)
         removed = 0
         for source in ContentSource:
             cursor = context.connection.execute(block(FILE, "empty_out").sql(), {"source": source.junction})

@@ -13,7 +13,13 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.migration import backfill, revisions
 from genonaut_lib.migration.backfill import BackfillTask
-from genonaut_lib.migration.phases.base import Context, revision_check, run_backfill, table_facts
+from genonaut_lib.migration.phases.base import (
+    Context,
+    require_newest,
+    revision_check,
+    run_backfill,
+    table_facts,
+)
 from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification, action, probe
 from genonaut_lib.migration.verify import compare
 from genonaut_lib.vocabulary import ContentSource
@@ -92,6 +98,7 @@ class BackfillTagUuids:
 
     def undo(self, context: Context) -> Outcome:
         """Set the new column back to null everywhere and build the legacy index again; the names are untouched."""
+        require_newest(context, revisions.EXPAND_TAG_COLUMNS)
         backfill.forget(context.connection, UNDO.name)
         result = run_backfill(context, UNDO)
         self._run(context, [_create_index(source) for source in ContentSource])

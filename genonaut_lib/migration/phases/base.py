@@ -9,7 +9,7 @@ from typing import Protocol
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import CheckFailed, PlanChanged
+from genonaut_lib.errors import CannotUndo, CheckFailed, PlanChanged
 from genonaut_lib.migration import ledger, revisions
 from genonaut_lib.migration.backfill import Backfill, BackfillResult, BackfillTask, Progress
 from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification
@@ -109,7 +109,8 @@ class SchemaPhase:
         return Verification(self.name, len(probes), len(missing), {"statements": len(probes)}, tuple(missing))
 
     def undo(self, context: Context) -> Outcome:
-        """Downgrade to the revision before this phase."""
+        """Downgrade to the revision before this phase; raise CannotUndo while a later one is applied."""
+        require_newest(context, self.revision)
         revisions.downgrade(context.settings, self.before)
         return Outcome(self.name, {"revision": self.before})
 
@@ -143,6 +144,26 @@ def verify_phase(phase: Phase, context: Context) -> Verification:
     verification = phase.verify(context)
     ledger.record_verification(context.connection, verification, context.run_id)
     return verification
+
+
+def undo_phase(phase: Phase, context: Context) -> Outcome:
+    """Take a phase back and write so into the ledger; the gates that stood open for it close.
+
+    Raises CannotUndo while a later phase is applied, since the later one rests on it.
+    """
+    outcome = phase.undo(context)
+    ledger.record_undo(context.connection, phase.name, context.run_id)
+    return outcome
+
+
+def require_newest(context: Context, revision: str) -> None:
+    """Raise CannotUndo unless the database stands exactly at `revision`."""
+    found = revisions.current(context.connection)
+    if found != revision:
+        side = "a later phase is applied" if found and found > revision else "the phase is not applied"
+        raise CannotUndo(
+            f"The database is at revision {found}, not at {revision}: {side}.", hint="Undo the newest phase first."
+        )
 
 
 def run_backfill(context: Context, task: BackfillTask) -> BackfillResult:

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from genonaut_lib.db.statements import block
 from genonaut_lib.migration import revisions
+from genonaut_lib.migration.backfill import forget_action
 from genonaut_lib.migration.phases.base import Context, SchemaPhase, table_facts
 from genonaut_lib.migration.plan import Action, action, probe
 from genonaut_lib.vocabulary import ContentSource
@@ -51,6 +52,7 @@ class CreateContentTags(SchemaPhase):
             for source in ContentSource
         ]
         return [
+            forget_action("backfill_content_tags"),
             *steps,
             action("drop:sync_function", block(FILE, "drop_sync_function")),
             action("drop:content_tags", block(FILE, "drop_table")),

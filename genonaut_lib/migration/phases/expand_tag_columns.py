@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from genonaut_lib.db.statements import block
 from genonaut_lib.migration import revisions
+from genonaut_lib.migration.backfill import forget_action
 from genonaut_lib.migration.phases.base import Context, SchemaPhase
 from genonaut_lib.migration.plan import Action, Check, Probe, action, probe
 from genonaut_lib.vocabulary import ContentSource
@@ -60,7 +61,7 @@ class ExpandTagColumns(SchemaPhase):
 
     def undo_actions(self) -> list[Action]:
         """Drop triggers and the new column, give the legacy column its name back."""
-        steps = drop_mirror_triggers()
+        steps = [forget_action("backfill_tag_uuids"), *drop_mirror_triggers()]
         for source in ContentSource:
             table = source.table
             still_there = probe("has_column", table, wanted=False, column="tags_old")

@@ -13,8 +13,8 @@ from typing import Any
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.migration import backfill, revisions
-from genonaut_lib.migration.backfill import BackfillTask
+from genonaut_lib.migration import revisions
+from genonaut_lib.migration.backfill import BackfillTask, forget_action
 from genonaut_lib.migration.phases.base import Context, SchemaPhase, run_backfill
 from genonaut_lib.migration.plan import Action, Outcome, Plan, Verification, action, probe
 from genonaut_lib.vocabulary import (
@@ -71,8 +71,12 @@ class SeedTags(SchemaPhase):
         ]
 
     def undo_actions(self) -> list[Action]:
-        """Drop the three tables; the legacy arrays were never touched."""
-        return [action("drop:tags", block("seed_tags", "drop_tables"))]
+        """Drop the three tables, forget the counted spellings; the legacy arrays were never touched."""
+        return [
+            action("drop:tags", block("seed_tags", "drop_tables")),
+            action("clear:spellings", block("seed_tags", "clear_spellings")),
+            forget_action(OBSERVE.name),
+        ]
 
     def plan(self, context: Context) -> Plan:
         """Return the tables to create and the two data steps, or nothing once the arrays are past."""
@@ -103,13 +107,6 @@ class SeedTags(SchemaPhase):
         samples = tuple(wrong[:20])
         mismatches = len(wrong) + int(row[0])
         return Verification(self.name, len(tags), mismatches, _counts(context.connection), samples)
-
-    def undo(self, context: Context) -> Outcome:
-        """Drop the tables and forget the counted spellings."""
-        outcome = super().undo(context)
-        backfill.forget(context.connection, OBSERVE.name)
-        context.connection.execute(block("seed_tags", "clear_spellings").sql())
-        return outcome
 
 
 def _settle(connection: Connection) -> None:

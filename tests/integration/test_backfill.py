@@ -1,0 +1,333 @@
+"""Backfills that are killed, held up, run twice at once, or overtaken by writers."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from genonaut_lib.content.generation import SHAPES, generate
+from genonaut_lib.db import engine
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.statements import block
+from genonaut_lib.errors import BackfillBusy, LockNotAcquired
+from genonaut_lib.migration import backfill
+from genonaut_lib.migration.backfill import Backfill, BackfillResult, BackfillTask
+from genonaut_lib.migration.phases import Context, backfill_content_tags, backfill_tag_uuids
+from genonaut_lib.migration.phases.backfill_content_tags import compare_junction
+from genonaut_lib.migration.verify import compare
+from genonaut_lib.settings import Settings
+from genonaut_lib.vocabulary import ContentSource, tag_id
+from tests.factories import Gallery
+from tests.migration.test_phases import apply_before
+
+OpenSession = Callable[[], Connection]
+UUIDS, JUNCTION = backfill_tag_uuids.TASK, backfill_content_tags.TASK
+BATCHED = {"batch_rows_first": 20, "batch_rows_max": 20}
+WORKER = """
+import sys
+from genonaut_lib.db import engine
+from genonaut_lib.migration.backfill import Backfill
+from genonaut_lib.migration.phases import backfill_content_tags, backfill_tag_uuids
+from genonaut_lib.settings import load_settings
+
+task = {module.TASK.name: module.TASK for module in (backfill_content_tags, backfill_tag_uuids)}[sys.argv[1]]
+settings = load_settings("test")
+throttle = settings.throttle.model_copy(update={"batch_rows_first": 20, "batch_rows_max": 20, "pause_s": 0.005})
+with engine.connect(settings) as connection:
+    print("working", flush=True)
+    Backfill(connection, task, throttle).run()
+"""
+
+
+def start_worker(task: BackfillTask) -> subprocess.Popen[bytes]:
+    """Start a process that works on the task, and return once it does."""
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, task.name], stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == b"working\n"
+    return worker
+
+
+def end_worker(worker: subprocess.Popen[bytes]) -> None:
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate()
+
+
+def run(connection: Connection, task: BackfillTask, settings: Settings, **throttle: float) -> BackfillResult:
+    knobs = settings.throttle.model_copy(update={**BATCHED, **throttle})
+    return Backfill(connection, task, knobs).run()
+
+
+def count(connection: Connection, query: str) -> int:
+    row = connection.execute(query).fetchone()  # type: ignore[arg-type]
+    assert row is not None
+    return int(row[0])
+
+
+def items_in(connection: Connection) -> int:
+    return sum(count(connection, f"select count(*) from {source.table}") for source in ContentSource)
+
+
+def pairs_in_arrays(connection: Connection) -> int:
+    return sum(
+        count(connection, f"select coalesce(sum(cardinality(tags)), 0) from {source.table}") for source in ContentSource
+    )
+
+
+@pytest.fixture
+def expanded(context: Context, gallery: Gallery) -> Connection:
+    """A gallery of 1,500 partly dirty items that waits for its tag ids."""
+    generate(context.connection, SHAPES["adversarial"], 1_500, seed=1)
+    apply_before(context, "backfill_tag_uuids")
+    return context.connection
+
+
+@pytest.fixture
+def unlinked(context: Context, gallery: Gallery) -> Connection:
+    """A gallery of 300 items whose junction is still to be filled."""
+    for source in ContentSource:
+        for number in range(150):
+            gallery.legacy_item(["a", "b", f"rare-{number % 7}"], source)
+    apply_before(context, "backfill_content_tags")
+    return context.connection
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(
+    seed: int, expanded: Connection, settings: Settings
+) -> None:
+    """Whatever instant SIGKILL comes at, the checkpoints add up to every item, each read once."""
+    dice = random.Random(seed)
+    for _ in range(3):
+        worker = start_worker(UUIDS)
+        time.sleep(dice.uniform(0, 0.25))
+        end_worker(worker)
+    last = run(expanded, UUIDS, settings)
+    status = backfill.status(expanded, UUIDS.name)
+    assert (status.rows_read, status.rows_changed, status.complete) == (1_500, 1_500, True)
+    assert compare(expanded, block("backfill_tag_uuids", "mismatches")).mismatches == 0
+    assert last.rows_read < 1_500
+
+
+def test_a_killed_junction_worker_leaves_each_pair_once(
+    unlinked: Connection, context: Context, settings: Settings
+) -> None:
+    """Arrays, junction and the count of the checkpoints agree after three kills."""
+    dice = random.Random(3)
+    for _ in range(3):
+        worker = start_worker(JUNCTION)
+        time.sleep(dice.uniform(0, 0.05))
+        end_worker(worker)
+    run(unlinked, JUNCTION, settings)
+    status = backfill.status(unlinked, JUNCTION.name)
+    assert compare_junction(context).mismatches == 0
+    assert status.rows_changed == count(unlinked, "select count(*) from content_tags") == pairs_in_arrays(unlinked)
+    assert status.rows_read == items_in(unlinked)
+
+
+def test_a_finished_backfill_run_again_reads_nothing(unlinked: Connection, settings: Settings) -> None:
+    """The cursor stands at the end."""
+    run(unlinked, JUNCTION, settings)
+    assert run(unlinked, JUNCTION, settings).rows_read == 0
+
+
+def test_rows_that_came_after_the_end_get_a_further_range(
+    unlinked: Connection, settings: Settings, gallery: Gallery
+) -> None:
+    """A second start covers exactly what is new."""
+    run(unlinked, JUNCTION, settings)
+    for _ in range(5):
+        gallery.item([tag_id("a")])
+    assert run(unlinked, JUNCTION, settings).rows_read == 5
+    assert backfill.status(unlinked, JUNCTION.name).ranges == 3
+
+
+def test_a_batch_that_fails_leaves_neither_rows_nor_checkpoint(unlinked: Connection, settings: Settings) -> None:
+    """Batch and checkpoint stand or fall together."""
+    broken = replace(JUNCTION.batch, text=JUNCTION.batch.text.replace("count(*) from written", "1 / 0"))
+    with pytest.raises(Exception, match="division by zero"):
+        run(unlinked, replace(JUNCTION, batch=broken), settings)
+    assert count(unlinked, "select count(*) from content_tags") == 0
+    assert backfill.status(unlinked, JUNCTION.name).rows_read == 0
+
+
+def test_a_second_worker_is_refused(
+    unlinked: Connection, settings: Settings, second_session: OpenSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers at once would only wait for each other."""
+    monkeypatch.setattr(backfill, "LOCK_WAIT_S", 0.3)
+    second_session().execute(block("backfill", "try_lock").sql(), {"task": JUNCTION.name})
+    with pytest.raises(BackfillBusy, match="Another session works on backfill_content_tags"):
+        run(unlinked, JUNCTION, settings)
+    assert backfill.status(unlinked, JUNCTION.name).ranges == 0
+
+
+def test_a_worker_waits_for_a_predecessor_that_is_about_to_go(
+    unlinked: Connection, settings: Settings, second_session: OpenSession
+) -> None:
+    """A killed worker's session may live a moment longer than the worker."""
+    predecessor = second_session()
+    predecessor.execute(block("backfill", "try_lock").sql(), {"task": JUNCTION.name})
+    threading.Timer(0.4, predecessor.close).start()
+    assert run(unlinked, JUNCTION, settings).rows_read == 300
+
+
+def test_two_workers_at_once_do_the_work_once(
+    unlinked: Connection, settings: Settings, second_session: OpenSession
+) -> None:
+    """The second waits its turn and finds nothing left to do."""
+    results: list[BackfillResult] = []
+    workers = [
+        threading.Thread(target=lambda session=session: results.append(run(session, JUNCTION, settings)))
+        for session in (second_session(), second_session())
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(result.rows_read for result in results) == [0, 300]
+
+
+def test_another_task_is_not_held_up(unlinked: Connection, settings: Settings, second_session: OpenSession) -> None:
+    """The lock belongs to a task, not to the engine."""
+    second_session().execute(block("backfill", "try_lock").sql(), {"task": "another"})
+    assert run(unlinked, JUNCTION, settings).rows_read == 300
+
+
+def test_a_row_locked_by_a_writer_is_retried_in_smaller_batches(
+    unlinked: Connection, settings: Settings, second_session: OpenSession
+) -> None:
+    """The batch steps back, comes again half as large, and ends complete once the writer commits."""
+    writer = second_session()
+    writer.execute("begin")
+    writer.execute("update content_items set title = 'held' where id = 75")
+    threading.Timer(1.2, writer.commit).start()
+    result = run(unlinked, JUNCTION, settings)
+    assert result.retries > 0
+    assert result.batches > 300 // 20
+    assert count(unlinked, "select count(*) from content_tags") == pairs_in_arrays(unlinked)
+
+
+def test_a_row_locked_for_good_is_named_and_work_before_it_is_kept(
+    unlinked: Connection, settings: Settings, second_session: OpenSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The retries have a bound; the next start goes on from the row that was locked."""
+    monkeypatch.setattr(backfill, "MAX_RETRIES", 2)
+    writer = second_session()
+    writer.execute("begin")
+    writer.execute("update content_items set title = 'held' where id = 75")
+    with pytest.raises(LockNotAcquired, match=r"content_items above id (6|7)\d"):
+        run(unlinked, JUNCTION, settings)
+    writer.rollback()
+    done = backfill.status(unlinked, JUNCTION.name).rows_read
+    assert 60 <= done < 75
+    assert run(unlinked, JUNCTION, settings).rows_read == 300 - done
+
+
+def test_a_batch_over_its_time_is_halved(unlinked: Connection, settings: Settings) -> None:
+    """`batch_timeout_s` bounds a batch; a smaller one fits into it."""
+    slow = JUNCTION.batch.text.replace("select b.id,", "select b.id + length(pg_sleep(0.02)::text),")
+    task = replace(JUNCTION, batch=replace(JUNCTION.batch, text=slow))
+    result = run(unlinked, task, settings, batch_rows_first=40, batch_rows_max=40, batch_timeout_s=1)
+    assert result.retries > 0
+    assert result.rows_read == 300
+
+
+class Writer(threading.Thread):
+    """An application that inserts, retags and deletes until it is told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings, self.stopped, self.writes = settings, threading.Event(), 0
+
+    def run(self) -> None:
+        dice = random.Random(5)
+        names = [tag_id(name) for name in ("a", "b", "rare-1")]
+        with engine.connect(self.settings) as connection:
+            gallery = Gallery(connection)
+            while not self.stopped.is_set():
+                source, item = dice.choice(list(ContentSource)), dice.randint(1, 150)
+                chosen = dice.sample(names, dice.randint(0, 3))
+                gallery.item(chosen, source)
+                connection.execute(f"update {source.table} set tags = %s where id = %s", [chosen, item])  # type: ignore[arg-type]
+                connection.execute(f"delete from {source.table} where id = %s", [dice.randint(1, 150)])  # type: ignore[arg-type]
+                self.writes += 1
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self.join()
+
+
+def test_what_is_written_meanwhile_arrives_through_the_triggers(
+    unlinked: Connection, context: Context, settings: Settings
+) -> None:
+    """Inserts, retags and deletes during the backfill leave arrays and junction equal."""
+    writer = Writer(settings)
+    writer.start()
+    try:
+        run(unlinked, JUNCTION, settings, batch_rows_first=3, batch_rows_max=3, pause_s=0.005)
+    finally:
+        writer.stop()
+    assert writer.writes > 20
+    assert compare_junction(context).mismatches == 0
+
+
+def test_retags_during_the_first_backfill_are_kept(expanded: Connection, settings: Settings) -> None:
+    """What an application wrote to the new column is not overwritten by the old names."""
+    tag = tag_id("everything")
+    stopped = threading.Event()
+    written: set[int] = set()
+
+    def retag() -> None:
+        dice = random.Random(1)
+        with engine.connect(settings) as session:
+            while not stopped.is_set():
+                item = dice.randint(1, 1_000)
+                session.execute("update content_items_auto set tags = %s where id = %s", [[tag], item])
+                written.add(item)
+
+    application = threading.Thread(target=retag)
+    application.start()
+    run(expanded, UUIDS, settings, pause_s=0.005)
+    stopped.set()
+    application.join()
+    rows = expanded.execute("select tags from content_items_auto where id = any(%s)", [list(written)]).fetchall()
+    assert [row[0] for row in rows] == [[tag]] * len(written)
+    assert len(written) > 20
+
+
+def test_a_lost_session_ends_the_backfill_as_a_sentence(
+    unlinked: Connection, settings: Settings, second_session: OpenSession
+) -> None:
+    """A terminated backend is an error a user can act upon, and the work before it is kept."""
+    worker, other = second_session(), second_session()
+    threading.Timer(0.3, lambda: other.execute("select pg_terminate_backend(%s)", [worker.info.backend_pid])).start()
+    with pytest.raises(engine.GenonautError), engine.translated():
+        run(worker, JUNCTION, settings, batch_rows_first=5, batch_rows_max=5, pause_s=0.05)
+    done = backfill.status(unlinked, JUNCTION.name).rows_read
+    assert 0 < done < 300
+    assert run(unlinked, JUNCTION, settings).rows_read == 300 - done
+
+
+def test_an_item_with_id_zero_is_backfilled_too(context: Context, gallery: Gallery) -> None:
+    """A range begins before the least id there is, whatever that is."""
+    gallery.legacy_item(["a"], id=0)
+    gallery.legacy_item(["a"], id=-5)
+    apply_before(context, "backfill_tag_uuids")
+    Backfill(context.connection, UUIDS, context.settings.throttle).run()
+    assert count(context.connection, "select count(*) from content_items where tags is null") == 0
+
+
+def test_progress_counts_rows_really_changed(unlinked: Connection, settings: Settings) -> None:
+    """Every report adds up to what was written, source by source."""
+    seen: list[backfill.Progress] = []
+    Backfill(unlinked, JUNCTION, settings.throttle, seen.append).run()
+    last = {progress.source: (progress.rows_read, progress.rows_total, progress.rows_changed) for progress in seen}
+    assert last == {"regular": (150, 150, 450), "auto": (150, 150, 450)}

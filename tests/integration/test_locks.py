@@ -1,0 +1,142 @@
+"""DDL against sessions that are in its way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from psycopg import errors
+
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.locks import blockers, run_ddl
+from genonaut_lib.db.statements import Block, block
+from genonaut_lib.errors import LockNotAcquired
+from genonaut_lib.migration.phases import PHASES, Context
+from genonaut_lib.migration.phases.base import apply_plan, verify_phase
+from genonaut_lib.settings import Settings
+from tests.factories import Gallery
+from tests.migration.test_phases import apply_before
+
+OpenSession = Callable[[], Connection]
+ADD_COLUMN = Block("tests", "add_column", "alter table content_items add column added integer").sql()
+KEYSET = "idx_content_items_created_id_desc"
+INDEX = block("attach_partitions", "create_keyset_index").sql(table="content_items", index=KEYSET)
+READ = "select count(*) from content_items"
+WRITE = "update content_items set title = 'held'"
+
+
+@contextmanager
+def held(session: Connection, statement: str, seconds: float | None = None) -> Iterator[int]:
+    """Keep a transaction open that ran `statement`: for `seconds`, or as long as the block; yields its pid."""
+    session.execute("begin")
+    session.execute(statement)  # type: ignore[arg-type]
+    timer = threading.Timer(seconds or 0, session.rollback)
+    if seconds is not None:
+        timer.start()
+    try:
+        yield session.info.backend_pid
+    finally:
+        timer.join() if seconds is not None else session.rollback()
+
+
+def has_column(connection: Connection, column: str) -> bool:
+    values = {"relation": "content_items", "column": column}
+    row = connection.execute(block("catalog", "has_column").sql(), values).fetchone()
+    return bool(row and row[0])
+
+
+def is_valid(connection: Connection, index: str) -> bool:
+    row = connection.execute(block("catalog", "has_valid_index").sql(), {"relation": index}).fetchone()
+    return bool(row and row[0])
+
+
+def test_ddl_behind_a_reader_gives_up_and_names_its_pid(
+    connection: Connection, gallery: Gallery, quick: Settings, second_session: OpenSession
+) -> None:
+    """A session with ACCESS SHARE is named, and nothing was changed."""
+    with held(second_session(), READ) as pid, pytest.raises(LockNotAcquired, match=rf"3 attempts.*pid {pid} "):
+        run_ddl(connection, ADD_COLUMN, quick.database)
+    assert not has_column(connection, "added")
+
+
+def test_a_reader_is_not_ended_by_ddl_that_gave_up(
+    connection: Connection, gallery: Gallery, quick: Settings, second_session: OpenSession
+) -> None:
+    """The session in the way goes on with its transaction."""
+    reader = second_session()
+    with held(reader, READ):
+        with pytest.raises(LockNotAcquired):
+            run_ddl(connection, ADD_COLUMN, quick.database)
+        assert reader.execute(READ).fetchone() == (0,)  # type: ignore[arg-type]
+
+
+def test_ddl_succeeds_once_the_reader_left(
+    connection: Connection, gallery: Gallery, settings: Settings, second_session: OpenSession
+) -> None:
+    """A reader that ends within the budget costs attempts, not the statement."""
+    patient = settings.database.model_copy(update={"lock_timeout_ms": 50, "lock_retry_max_s": 0.1})
+    with held(second_session(), READ, seconds=0.6):
+        attempt = run_ddl(connection, ADD_COLUMN, patient)
+    assert attempt.attempts > 1
+    assert has_column(connection, "added")
+
+
+def test_ddl_waits_no_longer_than_its_timeout_for_one_attempt(
+    connection: Connection, gallery: Gallery, quick: Settings, second_session: OpenSession
+) -> None:
+    """A later reader never queues behind a waiting DDL statement for long."""
+    one = quick.database.model_copy(update={"lock_attempts": 1})
+    with held(second_session(), READ), pytest.raises(LockNotAcquired) as refused:
+        run_ddl(connection, ADD_COLUMN, one)
+    assert isinstance(refused.value.__cause__, errors.LockNotAvailable)
+    assert "1 attempts" in refused.value.message
+
+
+def test_another_error_is_not_retried(connection: Connection, gallery: Gallery, quick: Settings) -> None:
+    """Only SQLSTATE 55P03 is worth a second try."""
+    run_ddl(connection, ADD_COLUMN, quick.database)
+    with pytest.raises(errors.DuplicateColumn):
+        run_ddl(connection, ADD_COLUMN, quick.database)
+
+
+def test_the_lock_timeout_does_not_outlive_the_statement(
+    connection: Connection, gallery: Gallery, quick: Settings
+) -> None:
+    """The session waits as long as it did before, in and outside transactions."""
+    before = connection.execute("show lock_timeout").fetchone()
+    run_ddl(connection, ADD_COLUMN, quick.database)
+    run_ddl(connection, INDEX, quick.database, transactional=False)
+    assert connection.execute("show lock_timeout").fetchone() == before
+
+
+def test_blockers_name_sessions_on_the_gallery_only(
+    connection: Connection, gallery: Gallery, second_session: OpenSession
+) -> None:
+    """A session that holds a lock elsewhere is nobody's business."""
+    with held(second_session(), READ) as pid, held(second_session(), "select count(*) from users"):
+        assert [line.split()[1] for line in blockers(connection)] == [str(pid)]
+
+
+def test_an_index_whose_build_ran_into_the_timeout_is_valid_in_the_end(
+    connection: Connection, gallery: Gallery, settings: Settings, second_session: OpenSession
+) -> None:
+    """A retried CREATE INDEX CONCURRENTLY must not take the invalid index of its first try for its work."""
+    gallery.legacy_item()
+    patient = settings.database.model_copy(update={"lock_timeout_ms": 50, "lock_retry_max_s": 0.1})
+    with held(second_session(), WRITE, seconds=0.6):
+        run_ddl(connection, INDEX, patient, transactional=False)
+    assert is_valid(connection, KEYSET)
+
+
+def test_attaching_beside_an_open_writer_verifies(
+    context: Context, gallery: Gallery, second_session: OpenSession
+) -> None:
+    """A writer that is slow to commit delays the phase and spoils none of its indexes."""
+    gallery.legacy_item(["a"])
+    apply_before(context, "attach_partitions")
+    phase = PHASES["attach_partitions"]
+    with held(second_session(), WRITE, seconds=1.5):
+        apply_plan(phase, context, phase.plan(context))
+    assert verify_phase(phase, context).samples == ()
