@@ -19,7 +19,6 @@ from typing import Any
 import papermill
 import yaml
 from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
 
 from genonaut_lib.db import engine, guard
 from genonaut_lib.db.engine import Connection
@@ -27,15 +26,12 @@ from genonaut_lib.errors import InvalidInput, NotebookFailed, RunInterrupted
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunStart
 from genonaut_lib.runs import report
+from genonaut_lib.runs.kernel import engine_options
 from genonaut_lib.runs.session import RUN_VARIABLE
 from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, nearest, project_root
 
 READ_ONLY = {"00_preflight"}
 """Notebooks that may run on a database the workbench has not adopted."""
-
-
-_ENCRYPTED = Config({"KernelManager": {"transport_encryption": "auto"}})
-"""What passes between runner and kernel is not readable by other users of the machine."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +152,7 @@ def _recorded(connection: Connection, start: RunStart) -> Iterator[None]:
 
 def _execute(path: Path, output: Path, parameters: Mapping[str, Any], variables: Mapping[str, str]) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
+    kernel_log = output.with_suffix(".kernel.log")
     try:
         with _environment(variables):
             papermill.execute_notebook(
@@ -165,7 +162,7 @@ def _execute(path: Path, output: Path, parameters: Mapping[str, Any], variables:
                 cwd=project_root(),
                 progress_bar=False,
                 kernel_name="python3",
-                config=_ENCRYPTED,
+                **engine_options(kernel_log),
             )
     except PapermillExecutionError as error:
         html = report.write_html(output)
@@ -177,6 +174,7 @@ def _execute(path: Path, output: Path, parameters: Mapping[str, Any], variables:
     except KeyboardInterrupt:
         raise RunInterrupted(f"{path.stem} was interrupted.", hint="Run the same command again.") from None
     report.write_html(output)
+    kernel_log.unlink()
 
 
 def _output_path(environment: str, name: str) -> Path:
