@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 # requirements.lock pins versions; pyproject.toml says which of them a target needs.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# JupyterLab refuses root unless told otherwise; containers often have no other user.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
 .PHONY: help demo test check lab lock clean reference
 
 help:  ## show this list
@@ -44,7 +47,7 @@ check: $(VENV)/.dev  ## what CI checks before the tests: lint, types, floors, no
 
 lab: $(VENV)/.lab  ## JupyterLab on the notebooks, with the embedded servers up
 	@$(BIN)/genonaut up --env demo
-	GENONAUT_ENVIRONMENT=demo $(BIN)/jupyter lab --notebook-dir=notebooks
+	GENONAUT_ENVIRONMENT=demo $(BIN)/jupyter lab --notebook-dir=notebooks $(AS_ROOT)
 
 reference: $(VENV)/.dev  ## run the notebooks on the test data set and keep the outputs nbval compares with
 	$(BIN)/python -m tests.notebooks.reference

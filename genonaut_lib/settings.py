@@ -134,12 +134,7 @@ def nearest(word: str, known: list[str]) -> str:
 
 
 def _parse(file: Path, name: str) -> Settings:
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise InvalidSettings(f"{file.name} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise InvalidSettings(f"{file.name} must hold a mapping of sections.")
+    content = _read(file)
     if {"database_url", "redis_url", "environment"} & set(content):
         raise InvalidSettings(
             f"{file.name} holds database_url, redis_url or environment.",
@@ -151,6 +146,23 @@ def _parse(file: Path, name: str) -> Settings:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise InvalidSettings(_explain(error, file.name)) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return a params file as a mapping, empty sections left out; its text is never repeated in an error."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except UnicodeDecodeError as error:
+        raise InvalidSettings(f"{file.name} is not UTF-8, at byte {error.start}.") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InvalidSettings(f"{file.name} is not YAML: {error.problem}{place}.") from None
+    except yaml.YAMLError:
+        raise InvalidSettings(f"{file.name} is not YAML.") from None
+    if not isinstance(content, dict):
+        raise InvalidSettings(f"{file.name} must hold a mapping of sections.")
+    return {key: value for key, value in content.items() if value is not None}
 
 
 def _addresses() -> dict[str, str]:
@@ -169,7 +181,10 @@ def _overlay(content: dict[str, Any]) -> None:
             section = section.setdefault(step, {})
             if not isinstance(section, dict):
                 raise InvalidSettings(f"{variable} names a key inside {step!r}, which is a value.")
-        section[path[-1]] = yaml.safe_load(text)
+        try:
+            section[path[-1]] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InvalidSettings(f"The value of {variable} is not YAML.") from None
 
 
 def _explain(error: ValidationError, source: str) -> str:

@@ -63,7 +63,9 @@ def canonical_tag_name(spelling: str) -> str:
 
     Unicode NFC, lower case, outer white space removed, inner runs of white space made one blank.
     """
-    return _WHITESPACE.sub(" ", unicodedata.normalize("NFC", spelling).lower()).strip()
+    # Twice: lowering a composed letter may leave a pair that composes anew (U+004A U+030C).
+    lowered = unicodedata.normalize("NFC", unicodedata.normalize("NFC", spelling).lower())
+    return _WHITESPACE.sub(" ", lowered).strip()
 
 
 def tag_id(name: str) -> uuid.UUID:

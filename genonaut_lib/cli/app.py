@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-import click
 import psycopg
 import typer
 
@@ -62,21 +59,19 @@ for room in (servers, content, notebooks):
 def run_guarded(arguments: list[str]) -> int:
     """Run the command line and return its exit code; refusals and driver errors become sentences."""
     try:
-        code = app(arguments, standalone_mode=False, prog_name="genonaut")
-        return int(code) if isinstance(code, int) else OK
-    except click.ClickException as error:
-        error.show()
-        return REFUSED
-    except (click.Abort, KeyboardInterrupt):
-        err.print("Interrupted. Run the same command again; it goes on where it stopped.")
-        return INTERRUPTED
+        app(arguments, prog_name="genonaut")
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else OK
     except GenonautError as error:
-        return _say(error)
+        code = _say(error)
     except psycopg.Error as error:
         known = translate(error)
-        if known is None or os.environ.get("GENONAUT_TRACEBACK"):
+        if known is None:
             raise
-        return _say(known)
+        code = _say(known)
+    if code == INTERRUPTED:
+        err.print("Run the same command again; it goes on where it stopped.")
+    return code
 
 
 def _say(error: GenonautError) -> int:

@@ -109,7 +109,10 @@ def undo(
 ) -> None:
     """Take one phase of the migration back, the last applied one first.
 
-    genonaut undo attach_partitions --env dev
+    A phase under a later one is refused, and so is the dropping of the legacy
+    names: what is gone cannot be made again.
+
+        genonaut undo attach_partitions --env dev
     """
     if phase not in PHASES:
         known = list(PHASES)
@@ -128,6 +131,8 @@ def runs(
 ) -> None:
     """List the runs of notebooks that the ledger holds, and the notebooks there
     are.
+
+    A run is ok, failed, cancelled, running, or lost (its process is gone).
 
         genonaut runs --env demo
         genonaut runs --env demo --limit 200 --json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ from genonaut_lib.vocabulary import ContentSource
 LAST_CREATED_AT = datetime(2025, 10, 1, tzinfo=UTC)
 """When the last line of a file without dates was created; a constant, so that two loads agree."""
 SPREAD = timedelta(days=730)
+MAX_UTC_OFFSET = timedelta(hours=16)
+"""PostgreSQL takes no time zone further away from UTC (MAX_TZDISP_HOUR in its sources)."""
 REGULAR_EVERY = 4
 """One line in four without a source goes to the regular source, the rest to auto."""
 
@@ -85,7 +88,7 @@ def parse_line(raw: bytes, position: Position) -> tuple[Any, ...] | Reject:
 
 def _content_line(raw: bytes) -> ContentLine:
     text = raw.decode("utf-8")
-    found = json.loads(text, parse_constant=_refuse_constant)
+    found = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     if not isinstance(found, dict):
         raise ValueError(f"not a JSON object but {type(found).__name__}")  # noqa: TRY004  # a bad line, whatever its type
     if _NUL.search(text):
@@ -102,6 +105,13 @@ def _source(word: str) -> ContentSource:
         raise ValueError(f"source: {word!r} is neither 'regular' nor 'auto'") from None
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:40]} is beyond a double")
+    return value
+
+
 def _refuse_constant(word: str) -> None:
     raise ValueError(f"{word} is not a JSON number")
 
@@ -110,7 +120,8 @@ def _reason(error: Exception) -> str:
     """Return a sentence a person can act upon; values are cut, since a line may be huge."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(str(step) for step in first['loc'])}: {first['msg']}"
+        field = ".".join(str(step) for step in first["loc"])
+        return f"{field}: {first['msg']}" if field else "holds half a surrogate pair"
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON: {error.msg} at column {error.colno}"
     if isinstance(error, UnicodeDecodeError):
@@ -124,6 +135,8 @@ def _row(line: ContentLine, position: Position) -> tuple[Any, ...]:
     created = line.created_at or position.created_at
     if created.tzinfo is None:
         created = created.replace(tzinfo=UTC)
+    if abs(created.utcoffset() or timedelta(0)) >= MAX_UTC_OFFSET:
+        raise ValueError("created_at: an offset of 16 hours or more is no time zone")
     row = (
         position.number,
         (line.source or position.source).junction,

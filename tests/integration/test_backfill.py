@@ -233,9 +233,10 @@ def test_a_row_locked_for_good_is_named_and_work_before_it_is_kept(
 
 def test_a_batch_over_its_time_is_halved(unlinked: Connection, settings: Settings) -> None:
     """`batch_timeout_s` bounds a batch; a smaller one fits into it."""
-    slow = JUNCTION.batch.text.replace("select b.id,", "select b.id + length(pg_sleep(0.02)::text),")
+    nap = "pg_sleep(case when (select count(*) from batch) > 20 then 0.1 else 0 end)"
+    slow = JUNCTION.batch.text.replace("select b.id,", f"select b.id + length({nap}::text),")
     task = replace(JUNCTION, batch=replace(JUNCTION.batch, text=slow))
-    result = run(unlinked, task, settings, batch_rows_first=40, batch_rows_max=40, batch_timeout_s=1)
+    result = run(unlinked, task, settings, batch_rows_first=40, batch_timeout_s=1, batch_target_s=0.001)
     assert result.retries > 0
     assert result.rows_read == 300
 

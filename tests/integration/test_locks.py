@@ -13,7 +13,9 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.locks import blockers, run_ddl
 from genonaut_lib.db.statements import Block, block
 from genonaut_lib.errors import LockNotAcquired
-from genonaut_lib.migration.phases import PHASES, Context
+from genonaut_lib.migration import revisions
+from genonaut_lib.migration.phases import Context
+from genonaut_lib.migration.phases.attach_partitions import AttachPartitions
 from genonaut_lib.migration.phases.base import apply_plan, verify_phase
 from genonaut_lib.settings import Settings
 from tests.factories import Gallery
@@ -133,10 +135,12 @@ def test_an_index_whose_build_ran_into_the_timeout_is_valid_in_the_end(
 def test_attaching_beside_an_open_writer_verifies(
     context: Context, gallery: Gallery, second_session: OpenSession
 ) -> None:
-    """A writer that is slow to commit delays the phase and spoils none of its indexes."""
+    """A writer that is slow to commit while the indexes are built delays the phase and spoils none of them."""
     gallery.legacy_item(["a"])
     apply_before(context, "attach_partitions")
-    phase = PHASES["attach_partitions"]
+    phase = AttachPartitions()
+    before_the_indexes = [step for step in phase.actions() if step.id.startswith(("add:", "validate:"))]
+    revisions.run_actions(context.connection, before_the_indexes, context.settings.database)
     with held(second_session(), WRITE, seconds=1.5):
         apply_plan(phase, context, phase.plan(context))
     assert verify_phase(phase, context).samples == ()

@@ -1,0 +1,182 @@
+"""Every data statement of `genonaut_lib/sql` is understood by PostgreSQL at the stage it belongs to."""
+
+from __future__ import annotations
+
+import string
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.types.json import Json, Jsonb
+
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.statements import Block, block, blocks, files
+from genonaut_lib.migration.phases import PHASES, Context
+from genonaut_lib.tuning import legacy_path
+from genonaut_lib.tuning.cases import Case
+from genonaut_lib.vocabulary import ContentSource
+from tests.factories import Gallery
+from tests.migration.test_phases import apply_before
+
+ATTACHED = "attached"
+STAGES = ["seed_tags", "expand_tag_columns", "backfill_tag_uuids", "backfill_content_tags", ATTACHED]
+"""Each stage is called after the phase that comes next."""
+
+DDL_FILES = {"legacy", "legacy_undo", "ledger_schema", "ledger_schema_undo"}
+FIRST_STAGE_OF = {
+    "backfill": "seed_tags",
+    "catalog": "seed_tags",
+    "content": "seed_tags",
+    "copy": "seed_tags",
+    "generation": "seed_tags",
+    "ledger": "seed_tags",
+    "measurements": "expand_tag_columns",
+    "phases": "seed_tags",
+    "seed_tags": "expand_tag_columns",
+    "verify": "seed_tags",
+    "backfill_tag_uuids": "backfill_tag_uuids",
+    "backfill_content_tags": "backfill_content_tags",
+    "attach_partitions": ATTACHED,
+}
+LAST_STAGE_OF = {
+    "backfill_tag_uuids": "backfill_tag_uuids",
+    "content": "expand_tag_columns",
+    "generation": "expand_tag_columns",
+    "seed_tags": "expand_tag_columns",
+}
+FRAGMENTS = {("legacy_gallery", name) for name in ("branch", "contains", "page")}
+"""Parts of one statement, tested as a whole below."""
+
+TEMPORARY = {
+    "content": ["stage"],
+    "generation": ["stage_tags", "stage_items", "index_tags"],
+    "seed_tags": ["stage_tags", "stage_spellings"],
+}
+NOT_EXPLAINABLE = ("create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter")
+NOW = datetime(2025, 1, 1, tzinfo=UTC)
+VALUES: dict[str, object] = {
+    "after": 0, "upto": 10, "limit": 20, "rows": 20, "source": "regular", "task": "a task", "value": "items",
+    "relation": "content_items", "column": "tags", "constraint": "c", "trigger": "t", "parent": "content_items_all",
+    "range_no": 1, "after_id": 0, "upto_id": 10, "cursor": 10, "rows_read": 10, "rows_changed": 5, "seconds": 0.5,
+    "lock_timeout": "400ms", "statement_timeout": "30s", "dataset": "a file", "digest": "0f", "environment": "test",
+    "items_loaded": 1, "lines_rejected": 0, "name": "migrate", "pipeline_id": uuid.UUID(int=1), "step": "a step",
+    "state": "ok", "run_id": uuid.UUID(int=2), "notebook": "n", "actor": "a", "parameters": Jsonb({}),
+    "notebook_digest": "0f", "output_path": None, "failure": Jsonb({}), "phase": "p", "passed": True,
+    "examined": 1, "mismatches": 0, "details": Json({}), "tags": [uuid.UUID(int=3)], "moment": "before",
+    "case_name": "c", "path": "p", "query": Jsonb({}), "row_keys": Jsonb([]), "p50_ms": 0.5, "p95_ms": 0.5,
+    "samples": 3, "seed": 1, "first": 1, "last": 10, "items": 10, "ties": 1, "facets": ["style"],
+    "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
+}  # fmt: skip
+TAGS_OF = {"generation": 106}
+
+
+def is_data(found: Block) -> bool:
+    """Whether the block reads or writes rows, judged by its first word; DDL names its lock besides."""
+    return not found.lock and not found.text.lower().startswith(NOT_EXPLAINABLE)
+
+
+def data_blocks() -> Iterator[Block]:
+    for file in files():
+        if file not in DDL_FILES:
+            yield from (found for found in blocks(file).values() if is_data(found))
+
+
+def stages_of(file: str) -> list[str]:
+    first = STAGES.index(FIRST_STAGE_OF[file])
+    last = STAGES.index(LAST_STAGE_OF.get(file, ATTACHED))
+    return STAGES[first : last + 1]
+
+
+def explain(connection: Connection, found: Block) -> None:
+    """Have the statement parsed, analysed and planned; nothing is carried out."""
+    names = {name for _, name, _, _ in string.Formatter().parse(found.text.replace("%%", "")) if name}
+    identifiers = {name: "content_items" for name in names}
+    values = VALUES | ({"tags": TAGS_OF[found.file]} if found.file in TAGS_OF else {})
+    with connection.transaction(force_rollback=True):
+        for temporary in TEMPORARY.get(found.file, ()):
+            connection.execute(block(found.file, temporary).sql())
+        connection.execute(sql.SQL("explain ") + found.sql(**identifiers), values)
+
+
+def complaints(connection: Connection, stage: str) -> dict[str, str]:
+    found = {}
+    for one in data_blocks():
+        if (one.file, one.name) in FRAGMENTS or stage not in stages_of(one.file):
+            continue
+        try:
+            explain(connection, one)
+        except psycopg.Error as error:
+            found[f"{one.file}.{one.name}"] = str(error).splitlines()[0]
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_data_statement_fits_the_schema_of_its_stage(stage: str, context: Context, gallery: Gallery) -> None:
+    """A typo in a statement, or a column that a phase took away, fails here in seconds."""
+    gallery.legacy_item(["anime"])
+    apply_before(context, stage if stage in PHASES else "")
+    assert complaints(context.connection, stage) == {}
+
+
+def test_every_file_with_data_statements_has_a_stage() -> None:
+    """A new SQL file says at which stage its statements are used."""
+    assert {found.file for found in data_blocks()} - set(FIRST_STAGE_OF) == {file for file, _ in FRAGMENTS}
+
+
+def test_every_statement_without_a_plan_is_known() -> None:
+    """What PostgreSQL cannot explain is either DDL with its lock named, or prepares a temporary table."""
+    rest = {
+        (found.file, found.name)
+        for file in files()
+        if file not in DDL_FILES
+        for found in blocks(file).values()
+        if not found.lock and not is_data(found)
+    }
+    temporary = {(file, name) for file, names in TEMPORARY.items() for name in names}
+    assert rest - temporary == {
+        ("catalog", "schema"), ("content", "copy_staged"), ("copy", "into"), ("generation", "clear_items"),
+        ("generation", "drop_indexes"), ("seed_tags", "lock_tags"),
+    }  # fmt: skip
+
+
+def test_copies_find_the_columns_they_fill(connection: Connection, gallery: Gallery) -> None:
+    """COPY has no plan; it is carried out with no row."""
+    with connection.transaction(force_rollback=True), connection.cursor() as cursor:
+        for file, target in (("generation", "shape_tags"), ("seed_tags", "incoming_tags")):
+            cursor.execute(block(file, "stage_tags").sql())
+            with cursor.copy(block("copy", "into").sql(table=target)):
+                pass
+        cursor.execute(block("content", "stage").sql())
+        with cursor.copy(block("content", "copy_staged").sql()):
+            pass
+        assert cursor.rowcount == 0
+
+
+@pytest.mark.parametrize("match", ["any", "all"])
+@pytest.mark.parametrize("mine", [True, False])
+@pytest.mark.parametrize("tags", [0, 1, 3])
+def test_the_legacy_page_is_understood_in_all_its_forms(
+    tags: int, mine: bool, match: str, connection: Connection, gallery: Gallery
+) -> None:
+    """Every combination of scope, match and number of tags makes one valid statement."""
+    ids = tuple(uuid.UUID(int=number) for number in range(tags))
+    case = Case("c", ids, match, mine, 2, gallery.user())
+    statement, values = legacy_path.page_statement(case, {tag: ["a'b", str(tag)] for tag in ids})
+    assert connection.execute(sql.SQL("explain ") + statement, values).fetchone() is not None
+
+
+@pytest.mark.parametrize("source", list(ContentSource))
+def test_ranges_and_checkpoints_do_what_their_names_say(
+    source: ContentSource, connection: Connection, gallery: Gallery
+) -> None:
+    """The statements of the backfill engine, carried out once by hand."""
+    item = gallery.legacy_item([], source)
+    values = VALUES | {"source": source.junction, "upto_id": item, "cursor": item}
+    connection.execute(block("backfill", "open_range").sql(table=source.table), values)
+    moved = connection.execute(block("backfill", "checkpoint").sql(), values).fetchall()
+    again = connection.execute(block("backfill", "checkpoint").sql(), values).fetchall()
+    assert (moved, again) == ([(1,)], [])
+    assert connection.execute(block("backfill", "ranges").sql(), values).fetchall() == [(1, item, item, 1, 10, 5)]

@@ -1,0 +1,178 @@
+"""A plan is a value: what it digests, which statements may share a transaction, what tells that one is done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from psycopg import sql
+
+from genonaut_lib.db.statements import Block, block
+from genonaut_lib.migration.phases import PHASES, SchemaPhase
+from genonaut_lib.migration.plan import Action, Plan, Probe, Verification, action, probe
+
+SCHEMA_PHASES = [phase for phase in PHASES.values() if isinstance(phase, SchemaPhase)]
+STEP = action("analyze:tags", block("upkeep", "analyze"), table="tags")
+OTHER = action("analyze:users", block("upkeep", "analyze"), table="users")
+PLAN = Plan("seed_tags", (STEP, OTHER))
+
+
+class Answers:
+    """Stands for a session whose catalogue gives one answer, and remembers what it was asked."""
+
+    def __init__(self, answer: bool) -> None:
+        self.answer = answer
+        self.asked: list[object] = []
+
+    def execute(self, statement: object, values: object) -> Answers:
+        self.asked.append(values)
+        return self
+
+    def fetchone(self) -> tuple[bool]:
+        return (self.answer,)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(PLAN, phase="verify"),
+        replace(PLAN, actions=(STEP,)),
+        replace(PLAN, actions=(OTHER, STEP)),
+        replace(PLAN, actions=()),
+        replace(PLAN, actions=(replace(STEP, id="analyze:other"), OTHER)),
+        replace(PLAN, actions=(replace(STEP, statement=OTHER.statement), OTHER)),
+    ],
+    ids=["phase", "fewer", "order", "none", "id", "statement"],
+)
+def test_digest_depends_on_phase_ids_and_statements(other: Plan) -> None:
+    """Plans that do different things have different digests."""
+    assert other.digest != PLAN.digest
+
+
+def test_digest_does_not_depend_on_facts_or_note() -> None:
+    """Rows written between showing and applying a plan do not make it another plan."""
+    assert replace(PLAN, facts={"rows": 7}, note="later").digest == PLAN.digest
+
+
+def test_digest_is_stable_over_equal_plans() -> None:
+    """The digest a person confirmed is the digest of the plan made again."""
+    again = Plan("seed_tags", (action("analyze:tags", block("upkeep", "analyze"), table="tags"), OTHER))
+    assert again.digest == PLAN.digest
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "vacuum (analyze) t",
+        "VACUUM t",
+        "create index concurrently i on t (a)",
+        "CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)",
+        "drop index concurrently if exists i",
+        "reindex index concurrently i",
+    ],
+)
+def test_statement_refused_inside_a_transaction_is_marked(text: str) -> None:
+    """PostgreSQL refuses VACUUM and CONCURRENTLY in a transaction block."""
+    assert action("x", Block("f", "n", text)).transactional is False
+
+
+@pytest.mark.parametrize(
+    "text", ["create index i on t (a)", "alter table vacuum add a int", "analyze t", "drop index i"]
+)
+def test_other_statements_may_share_a_transaction(text: str) -> None:
+    """Everything else is undone by a rollback."""
+    assert action("x", Block("f", "n", text)).transactional is True
+
+
+def test_action_takes_lock_and_reason_from_the_block() -> None:
+    """What a plan shows stands beside the statement in the SQL file."""
+    source = block("attach_partitions", "detach")
+    found = action("detach:content_items", source, table="content_items")
+    assert (found.lock, found.why) == (source.lock, source.why)
+
+
+def test_text_of_an_action_has_quoted_identifiers() -> None:
+    """A plan shows the statement as it is sent."""
+    assert STEP.text == 'analyze "tags"'
+
+
+def test_action_takes_one_probe_or_several() -> None:
+    """A single probe needs no tuple around it."""
+    one = probe("has_relation", "tags")
+    assert action("x", block("upkeep", "vacuum"), done=one, table="tags").done == (one,)
+
+
+def test_probe_binds_relation_and_further_values() -> None:
+    """A probe asks about exactly the things it names."""
+    session = Answers(True)
+    probe("has_column", "content_items", column="tags").holds(session)
+    assert session.asked == [{"relation": "content_items", "column": "tags"}]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "answer", "holds"), [(True, True, True), (True, False, False), (False, False, True)]
+)
+def test_probe_holds_where_the_catalogue_answers_as_wanted(wanted: bool, answer: bool, holds: bool) -> None:
+    """A probe may ask for something to be gone."""
+    assert probe("has_relation", "tags", wanted).holds(Answers(answer)) is holds
+
+
+def test_unknown_question_is_refused_when_the_probe_is_made() -> None:
+    """A slip in a question fails before any statement runs."""
+    with pytest.raises(KeyError):
+        probe("has_relations", "tags")
+
+
+def test_action_without_probes_is_never_done() -> None:
+    """A statement that leaves no trace is repeated."""
+    assert STEP.is_done(Answers(True)) is False
+
+
+def test_any_probe_that_holds_means_done() -> None:
+    """One trace of a statement's effect is enough."""
+    gone = Probe(block("catalog", "has_relation"), {"relation": "x"}, wanted=False)
+    there = replace(gone, wanted=True)
+    found = Action("x", sql.SQL("select {}").format(sql.Literal(1)), "none", done=(gone, there))
+    assert found.is_done(Answers(True)) is found.is_done(Answers(False)) is True
+
+
+@pytest.mark.parametrize(("mismatches", "passed"), [(0, True), (1, False)])
+def test_verification_passes_without_mismatches_only(mismatches: int, passed: bool) -> None:
+    """One difference is a failure."""
+    assert Verification("x", 10, mismatches).passed is passed
+
+
+@pytest.mark.parametrize("phase", SCHEMA_PHASES, ids=lambda phase: phase.name)
+def test_ids_within_a_phase_are_unique(phase: SchemaPhase) -> None:
+    """An id names one statement, both ways."""
+    for steps in (phase.actions(), phase.undo_actions()):
+        ids = [step.id for step in steps]
+        assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("phase", SCHEMA_PHASES, ids=lambda phase: phase.name)
+def test_every_action_of_a_phase_names_its_lock(phase: SchemaPhase) -> None:
+    """Nobody applies a statement without knowing what it holds up."""
+    assert not [step.id for step in [*phase.actions(), *phase.undo_actions()] if not step.lock]
+
+
+@pytest.mark.parametrize("phase", SCHEMA_PHASES, ids=lambda phase: phase.name)
+def test_statement_that_cannot_be_repeated_has_a_probe(phase: SchemaPhase) -> None:
+    """A killed phase goes on where it stopped: what has no trace in the catalogue is harmless to repeat."""
+    repeatable = (
+        "delete from",
+        "if exists",
+        "if not exists",
+        "or replace",
+        "analyze",
+        "vacuum",
+        "set default",
+        "set not null",
+    )
+    steps = [*phase.actions(), *phase.undo_actions()]
+    assert not [step.id for step in steps if not step.done and not any(word in step.text for word in repeatable)]
+
+
+def test_phases_name_their_notebook_by_their_own_name() -> None:
+    """Notebook and phase are found by one word."""
+    assert not [phase.name for phase in PHASES.values() if not phase.notebook.endswith(phase.name)]
