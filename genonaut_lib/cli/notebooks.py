@@ -132,7 +132,8 @@ def runs(
     """List the runs of notebooks that the ledger holds, and the notebooks there
     are.
 
-    A run is ok, failed, cancelled, running, or lost (its process is gone).
+    A run is ok, failed, cancelled, running, or lost, which says that the process
+    behind it is gone.
 
         genonaut runs --env demo
         genonaut runs --env demo --limit 200 --json

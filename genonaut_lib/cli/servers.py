@@ -46,7 +46,8 @@ def down(
 ) -> None:
     """Stop the embedded servers of an environment; their data stays.
 
-    PostgreSQL stops in its fast mode: open sessions are ended, nothing is lost.
+    PostgreSQL stops in its fast mode: open sessions are ended and a checkpoint
+    is written, so nothing is lost.
 
         genonaut down --env demo
         genonaut down --all
