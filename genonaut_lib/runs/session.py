@@ -156,7 +156,7 @@ def show(view: View) -> None:
 
 @dataclass
 class ProgressBars:
-    """Progress of a backfill as one bar a source, written to standard error."""
+    """Progress of a backfill as one bar a source, written where the notebook shows it."""
 
     bars: dict[str, Any] = field(default_factory=dict)
     make: Callable[..., Any] = tqdm
@@ -171,7 +171,7 @@ class ProgressBars:
                 desc=f"{progress.task} {progress.source}",
                 unit="items",
                 mininterval=1.0,
-                file=sys.stderr,
+                file=sys.stdout,
             )
         bar.set_postfix(changed=progress.rows_changed, refresh=False)
         bar.update(progress.rows_read - bar.n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import io
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ class View:
         if self.remark:
             parts.append(f"<p>{html.escape(self.remark)}</p>")
         if self.table is not None:
-            parts.append(self.table.to_html(index=False, na_rep="", border=0))
+            parts.append(_table_html(self.title, self.table))
         if self.statements:
             text = html.escape(";\n\n".join(self.statements) + ";")
             count = len(self.statements)
@@ -167,6 +168,19 @@ def bar_chart(title: str, values: Mapping[str, float], unit: str) -> Chart:
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     return Chart(title, figure)
+
+
+def _table_html(title: str, table: pd.DataFrame) -> str:
+    """Return a table as HTML: words to the left, figures to the right, everything escaped.
+
+    The id that pandas gives its styles comes from the title, so that two runs show the same HTML.
+    """
+    figures = [name for name in table.columns if name == "value" or pd.api.types.is_numeric_dtype(table[name])]
+    styler = table.style.hide(axis="index").set_uuid(hashlib.sha256(title.encode()).hexdigest()[:6])
+    styler = styler.format(na_rep="", precision=2, escape="html", thousands=",").format_index(escape="html", axis=1)
+    styler = styler.set_properties(**{"text-align": "left"})
+    styler = styler.set_properties(subset=figures, **{"text-align": "right"})
+    return str(styler.set_table_styles([{"selector": "th", "props": "text-align: left"}]).to_html())
 
 
 def _figure(value: Any) -> str:

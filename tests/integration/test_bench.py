@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -94,7 +95,7 @@ def test_what_differed_is_written_down(seeded: Connection, migrate_rest: Callabl
     """The measurements are kept for whoever looks into it."""
     bench.measure_before(seeded, 1, TIMEOUT_S)
     migrate_rest()
-    gallery.item([])
+    gallery.item([], created_at=datetime(2026, 1, 1, tzinfo=UTC))
     with pytest.raises(RowsDiffer, match="no tag"):
         bench.measure_after(seeded, 1, TIMEOUT_S)
     assert len(bench.comparisons(seeded)) == 9

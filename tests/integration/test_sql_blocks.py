@@ -93,7 +93,7 @@ def stages_of(file: str) -> list[str]:
 def explain(connection: Connection, found: Block) -> None:
     """Have the statement parsed, analysed and planned; nothing is carried out."""
     names = {name for _, name, _, _ in string.Formatter().parse(found.text.replace("%%", "")) if name}
-    identifiers = {name: "content_items" for name in names}
+    identifiers = dict.fromkeys(names, "content_items")
     values = VALUES | ({"tags": TAGS_OF[found.file]} if found.file in TAGS_OF else {})
     with connection.transaction(force_rollback=True):
         for temporary in TEMPORARY.get(found.file, ()):
