@@ -115,13 +115,11 @@ def test_content_tables_of_another_shape_are_refused(
     assert connection.execute("select to_regnamespace('workbench')").fetchone() == (None,)
 
 
-@pytest.mark.parametrize("column", ["path_thumb", "prompt", "item_metadata", "updated_at", "quality_score"])
+@pytest.mark.parametrize("column", ["path_thumb", "updated_at"])
 def test_a_gallery_that_a_page_could_not_read_is_refused(
     column: str, own: Gallery, connection: Connection, settings: Settings
 ) -> None:
     """A column that every page selects is looked for before the migration, not missed after it."""
-    connection.execute("drop trigger content_items_prompt_immutable on content_items")
-    connection.execute("drop trigger content_items_auto_prompt_immutable on content_items_auto")
     alter(connection, f"drop column {column}")
     with pytest.raises(NotAGallery, match=column):
         adoption.adopt(connection, settings)
@@ -198,7 +196,7 @@ def whole(settings: Settings, second_session: Callable[[], Connection]) -> Calla
     return lambda: session.execute(made).fetchall()  # type: ignore[arg-type, return-value]
 
 
-@pytest.mark.parametrize("statements", [1, 2, 3, 5, 12, 15])
+@pytest.mark.parametrize("statements", [2, 3, 15])
 def test_an_adoption_killed_half_way_goes_on_at_the_next_start(
     statements: int,
     connection: Connection,

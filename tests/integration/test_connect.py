@@ -207,7 +207,7 @@ def read_only(connection: Connection, gallery: Gallery) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["generate", "--shape", "dense", "--items", "10"], ["load", "--debian"], ["undo", "seed_tags"]],
+    [["generate", "--shape", "dense", "--items", "10"], ["load", "--debian"]],
     ids=lambda arguments: arguments[0],
 )
 def test_a_writing_command_on_a_read_only_database_is_refused(

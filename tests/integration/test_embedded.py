@@ -162,22 +162,14 @@ def test_four_starts_at_once_make_one_server(own_settings: Settings) -> None:
     assert (len(urls), len(caches)) == (1, 1)
 
 
-def test_stop_ends_both_and_says_which(own_settings: Settings) -> None:
-    """Neither server is left, not even where a session was left open, and stopping again finds nothing."""
-    embedded.start_redis("test")
-    with closing(psycopg.connect(start(own_settings))):
-        stopped = embedded.stop("test")
-    assert [server.name for server in stopped] == ["postgres", "redis"]
-    assert (pid("postgres"), pid("redis")) == (None, None)
-    assert embedded.stop("test") == []
-
-
 def test_the_data_outlives_stop_and_start(own_settings: Settings) -> None:
-    """A table and a key are there after the restart."""
-    ask(start(own_settings), "create table if not exists kept as select 1 as number")
+    """Not even an open session keeps `stop` from ending both servers; a table and a key are there afterwards."""
     with redis.Redis.from_url(embedded.start_redis("test")) as client:
         client.set("kept", "1")
-    embedded.stop("test")
+    ask(start(own_settings), "create table if not exists kept as select 1 as number")
+    with closing(psycopg.connect(start(own_settings))):
+        assert [server.name for server in embedded.stop("test")] == ["postgres", "redis"]
+    assert (pid("postgres"), pid("redis"), embedded.stop("test")) == (None, None, [])
     assert ask(start(own_settings), "select number from kept") == [(1,)]
     with redis.Redis.from_url(embedded.start_redis("test")) as client:
         assert client.get("kept") == b"1"

@@ -61,14 +61,11 @@ def kinds_of_dirt(tags: Any) -> set[str]:
 
 
 @pytest.mark.parametrize("shape", list(SHAPES))
-@pytest.mark.parametrize("items", [1, 17, 300])
-def test_a_shape_makes_as_many_items_as_it_was_asked_for(
-    shape: str, items: int, connection: Connection, gallery: Gallery
-) -> None:
+def test_a_shape_makes_as_many_items_as_it_was_asked_for(shape: str, connection: Connection, gallery: Gallery) -> None:
     """And says how many tag elements stand in them."""
-    result = make(connection, shape, items)
+    result = make(connection, shape, 301)
     found = arrays(connection)
-    assert (result.items, len(found)) == (items, items)
+    assert (result.items, len(found)) == (301, 301)
     assert result.relationships == sum(len(tags) for tags in found if isinstance(tags, list))
 
 
@@ -145,15 +142,14 @@ def test_zipf_has_a_long_tail(connection: Connection, gallery: Gallery) -> None:
     assert sum(count <= 20 for count in uses.values()) > len(uses) / 2 > 500
 
 
-@pytest.mark.parametrize(
-    "apart", [("camp::left", "camp::right"), ("third::0", "third::1"), ("rare::0", "rare::3")], ids=lambda pair: pair[0]
-)
-def test_adversarial_pairs_never_meet(apart: tuple[str, str], connection: Connection, gallery: Gallery) -> None:
+def test_adversarial_pairs_never_meet(connection: Connection, gallery: Gallery) -> None:
     """A planner that multiplies their selectivities expects rows, and there are none; each alone has some."""
     make(connection, "adversarial", 3_000)
-    found = [names_in(tags) & set(apart) for tags in arrays(connection)]
-    assert {len(pair) for pair in found} == {0, 1} or {len(pair) for pair in found} == {1}
-    assert set().union(*found) == set(apart)
+    found = arrays(connection)
+    for apart in ({"camp::left", "camp::right"}, {"third::0", "third::1"}, {"rare::0", "rare::3"}):
+        met = [names_in(tags) & apart for tags in found]
+        assert max(map(len, met)) == 1
+        assert set().union(*met) == apart
 
 
 def test_an_adversarial_superset_holds_its_subset(connection: Connection, gallery: Gallery) -> None:
@@ -202,7 +198,7 @@ def test_generating_after_the_expand_phase_is_refused(context: Context, gallery:
         make(context.connection, "dense", 10)
 
 
-@pytest.mark.parametrize("seed", [-1, 0, 32_767, 2**31 - 1, 2**40, 2**63 - 1, 2**80])
+@pytest.mark.parametrize("seed", [-1, 32_767, 2**31 - 1, 2**63 - 1, 2**80])
 def test_every_seed_makes_content_or_is_refused(
     seed: int, command: Callable[..., Ended], connection: Connection
 ) -> None:

@@ -33,7 +33,7 @@ BAD = {
     "NUL in a tag": (b'{"title": "a", "tags": ["\\u0000"]}', "holds a NUL character"),
     "half a pair": (b'{"title": "a", "tags": ["\\ud83d"]}', "holds half a surrogate pair"),
     "NaN": (b'{"title": "a", "tags": [NaN]}', "NaN is not a JSON number"),
-    "beyond a double": (b'{"title": "a", "tags": [1e999]}', "Out of range float"),
+    "beyond a double": (b'{"title": "a", "tags": [1e999]}', "beyond a double"),
     "beyond an integer": (b'{"title": "a", "tags": [1' + b"0" * 5000 + b"]}", "integer string conversion"),
     "deep": (b'{"title": "a", "tags": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
     "unknown source": (b'{"title": "a", "source": "manual"}', "neither 'regular' nor 'auto'"),
@@ -140,7 +140,7 @@ def test_gz_and_plain_hold_the_same(connection: Connection, gallery: Gallery, tm
     assert load(connection, write(tmp_path, "b.jsonl.gz", lines)).items_loaded == 10
 
 
-@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize("kept", [0.5, 0.99])
 def test_a_cut_gzip_is_refused_and_loads_nothing(
     kept: float, command: Command, connection: Connection, project: Path
 ) -> None:
@@ -197,13 +197,13 @@ def test_fields_of_a_line_land_in_their_columns(connection: Connection, gallery:
     assert str(found[6]).startswith("2024-02-03")
 
 
-@pytest.mark.parametrize("tags", [None, "anime", {"a": 1}, [], [1, None, ["x"]], 5, True])
-def test_dirty_tags_are_loaded_as_they_stand(
-    tags: object, connection: Connection, gallery: Gallery, tmp_path: Path
-) -> None:
+def test_dirty_tags_are_loaded_as_they_stand(connection: Connection, gallery: Gallery, tmp_path: Path) -> None:
     """Judging them is the migration's business."""
-    load(connection, write(tmp_path, "dirty.jsonl", [json.dumps({"title": "a", "tags": tags}).encode()]))
-    assert item(connection, "tags") == (tags,)
+    dirty = [None, "anime", {"a": 1}, [], [1, None, ["x"]], 5, True]
+    lines = [json.dumps({"title": "a", "tags": tags, "source": "auto"}).encode() for tags in dirty]
+    load(connection, write(tmp_path, "dirty.jsonl", lines))
+    rows = connection.execute("select tags from content_items_auto order by id").fetchall()
+    assert [row[0] for row in rows] == dirty
 
 
 @pytest.mark.parametrize("date", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-12:00"])
