@@ -74,6 +74,10 @@ class ServerStartFailed(GenonautError):
     """An embedded server did not start."""
 
 
+class ServerStopFailed(GenonautError):
+    """An embedded server did not stop."""
+
+
 class LockNotAcquired(GenonautError):
     """A lock was not to be had within its budget; nothing was changed by this statement."""
 

@@ -29,8 +29,8 @@ class DatabaseSettings(_Section):
     """How the workbench's own sessions behave."""
 
     connect_timeout_s: int = Field(10, ge=1, le=300)
-    statement_timeout_s: int = Field(0, ge=0, description="0 leaves the server's own limit")
     lock_timeout_ms: int = Field(500, ge=1, le=60_000)
+    concurrent_wait_s: int = Field(600, ge=1, le=86_400, description="for CREATE INDEX CONCURRENTLY and VACUUM")
     lock_attempts: int = Field(30, ge=1, le=1_000)
     lock_retry_max_s: float = Field(5.0, gt=0, le=300)
 

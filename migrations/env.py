@@ -6,6 +6,7 @@ from alembic import context
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
+from genonaut_lib.db import guard
 from genonaut_lib.db.engine import connect
 from genonaut_lib.db.schema import LEDGER_SCHEMA, metadata
 from genonaut_lib.db.statements import block
@@ -24,7 +25,9 @@ def run_online() -> None:
         isolation_level="AUTOCOMMIT",
     )
     with engine.connect() as connection:
-        connection.connection.driver_connection.execute(block("catalog", "schema").sql())
+        session = connection.connection.driver_connection
+        guard.require_writable(session, settings)
+        session.execute(block("catalog", "schema").sql())
         context.configure(
             connection=connection,
             target_metadata=metadata,

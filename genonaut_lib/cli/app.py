@@ -9,7 +9,7 @@ from genonaut_lib import __version__
 from genonaut_lib.cli import content, notebooks, servers
 from genonaut_lib.cli.options import err
 from genonaut_lib.db.engine import translate
-from genonaut_lib.errors import GenonautError, Refused
+from genonaut_lib.errors import GenonautError, Refused, RunInterrupted
 
 OK, FAILED, REFUSED, REJECTS, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -70,7 +70,9 @@ def run_guarded(arguments: list[str]) -> int:
             raise
         code = _say(known)
     if code == INTERRUPTED:
-        err.print("Run the same command again; it goes on where it stopped.")
+        err.print(
+            "Interrupted. Run the same command again; what was finished is kept, and a migration goes on where it stopped."
+        )
     return code
 
 
@@ -78,4 +80,6 @@ def _say(error: GenonautError) -> int:
     err.print(error.message, style="bold red", markup=False)
     if error.hint:
         err.print(error.hint, markup=False)
+    if isinstance(error, RunInterrupted):
+        return INTERRUPTED
     return REFUSED if isinstance(error, Refused) else FAILED

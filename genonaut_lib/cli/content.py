@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from genonaut_lib.cli.options import AsJson, Confirm, Env, out, print_json
+from genonaut_lib.cli.options import AsJson, Confirm, Env, out, print_json, remember
 from genonaut_lib.content import generation, seeding
 from genonaut_lib.db import engine, guard
 from genonaut_lib.errors import InvalidInput
@@ -48,10 +48,11 @@ def load(
     if (file is None) == (not debian):
         raise InvalidInput("Name one file, or say --debian.", hint="`genonaut load --help` shows both.")
     source = seeding.debian_file() if file is None else seeding.content_file(file)
+    remember(confirm)
     settings = load_settings(env)
     rejects = project_root() / "outputs" / settings.environment / "rejects"
     with engine.session(settings) as connection:
-        guard.require_writable(connection, settings, confirm)
+        guard.require_ours(connection, settings)
         adoption.adopt(connection, settings)
         result = seeding.load(connection, source, rejects, progress(f"loading {source.name}", "lines"))
     if as_json:
@@ -85,10 +86,11 @@ def generate(
         genonaut generate --shape dense --items 20000 --env demo
         genonaut generate --shape zipf --items 1000000 --seed 7 --env dev --json
     """
+    remember(confirm)
     chosen = generation.shape_named(shape)
     settings = load_settings(env)
     with engine.session(settings) as connection:
-        guard.require_writable(connection, settings, confirm)
+        guard.require_ours(connection, settings)
         adoption.adopt(connection, settings)
         result = generation.generate(connection, chosen, items, seed, progress(f"generating {shape}", "items"))
     if as_json:

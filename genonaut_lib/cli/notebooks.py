@@ -1,24 +1,25 @@
-"""Commands that run notebooks: run, pipeline, undo, runs, demo."""
+"""Commands that run notebooks: run, pipeline, undo, runs, demo.
+
+What runs notebooks (papermill, pandas, matplotlib) takes seconds to import, so each command imports it itself.
+"""
 
 from __future__ import annotations
 
-import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genonaut_lib.cli.options import AsJson, Confirm, Env, out, print_json, print_table
+from genonaut_lib.cli.options import AsJson, Confirm, Env, out, print_json, print_table, remember
 from genonaut_lib.db import engine, guard
 from genonaut_lib.db.statements import block
-from genonaut_lib.demo import story
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.phases.base import undo_phase
-from genonaut_lib.runs import pipelines
-from genonaut_lib.runs.engine import RunRequest, notebook_names, parse_parameters, run_notebook
-from genonaut_lib.runs.pipelines import StepReport
 from genonaut_lib.settings import load_settings, nearest
+
+if TYPE_CHECKING:
+    from genonaut_lib.runs.pipelines import StepReport
 
 Parameters = Annotated[
     list[str] | None,
@@ -46,6 +47,8 @@ def demo() -> None:
 
         genonaut demo
     """
+    from genonaut_lib.demo import story
+
     story.tell(out.print)
 
 
@@ -65,7 +68,9 @@ def run(
         genonaut run 12_backfill_tag_uuids --env demo --dry-run
         genonaut run 62 --env demo -p moment=after -p repeats=30
     """
-    _remember(confirm)
+    from genonaut_lib.runs.engine import RunRequest, parse_parameters, run_notebook
+
+    remember(confirm)
     parameters = parse_parameters(parameter or [])
     if dry_run is not None:
         parameters["dry_run"] = dry_run
@@ -94,7 +99,10 @@ def pipeline(
 
         -p 13_drop_legacy_tags.confirm="drop tags_old for ever"
     """
-    _remember(confirm)
+    from genonaut_lib.runs import pipelines
+    from genonaut_lib.runs.engine import parse_parameters
+
+    remember(confirm)
     steps = pipelines.with_parameters(
         pipelines.pipeline_steps(name), parse_parameters(parameter or []), dry_run=dry_run
     )
@@ -114,12 +122,13 @@ def undo(
 
         genonaut undo attach_partitions --env dev
     """
+    remember(confirm)
     if phase not in PHASES:
         known = list(PHASES)
         raise InvalidInput(f"There is no phase {phase!r}.", hint=f"{nearest(phase, known)}Known: {', '.join(known)}.")
     settings = load_settings(env)
     with engine.session(settings) as connection:
-        guard.require_adopted(connection, settings, confirm)
+        guard.require_adopted(connection, settings)
         outcome = undo_phase(PHASES[phase], Context(connection, settings))
     print_table(f"Undone: {phase}", ["figure", "value"], outcome.figures.items())
 
@@ -138,6 +147,8 @@ def runs(
         genonaut runs --env demo
         genonaut runs --env demo --limit 200 --json
     """
+    from genonaut_lib.runs.engine import notebook_names
+
     settings = load_settings(env)
     columns = ["run_id", "notebook", "state", "actor", "started_at", "ended_at", "output_path", "failure"]
     with engine.session(settings, writing=False) as connection:
@@ -155,9 +166,3 @@ def print_step(report: StepReport) -> None:
     """Print one line for a step of a pipeline."""
     ended = f"{report.result.seconds:5.1f} s" if report.result else "done before"
     out.print(f"  {report.number:2}/{report.of}  {report.step.key:28} {ended}")
-
-
-def _remember(confirm: str | None) -> None:
-    """Hand a confirmation on to the kernels this process starts."""
-    if confirm:
-        os.environ[guard.CONFIRM_VARIABLE] = confirm

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+from genonaut_lib.db import guard
 
 Env = Annotated[
     str | None,
@@ -26,6 +29,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def remember(confirm: str | None) -> None:
+    """Hand a confirmation on to whatever this process starts: revisions, kernels."""
+    if confirm:
+        os.environ[guard.CONFIRM_VARIABLE] = confirm
 
 
 def print_json(value: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genonaut_lib.cli.options import AsJson, Confirm, Env, out, print_json, print_table
+from genonaut_lib.cli.options import AsJson, Confirm, Env, out, print_json, print_table, remember
 from genonaut_lib.db import embedded, engine, guard
 from genonaut_lib.db.engine import ServerFacts
 from genonaut_lib.migration import adoption, revisions
@@ -92,9 +92,10 @@ def adopt(env: Env = None, confirm: Confirm = None) -> None:
 
         DATABASE_URL=postgresql://owner@host/gallery genonaut adopt --env production --confirm production
     """
+    remember(confirm)
     settings = load_settings(env)
     with engine.session(settings) as connection:
-        guard.require_writable(connection, settings, confirm)
+        guard.require_writable(connection, settings)
         done = adoption.adopt(connection, settings)
     out.print(f"This gallery is marked {settings.environment!r}." if done else "This gallery was adopted before.")
 

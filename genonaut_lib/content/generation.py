@@ -22,6 +22,7 @@ from genonaut_lib.vocabulary import ContentSource, tag_id
 REGULAR_EVERY = 18
 """One item in 18 is regular: 65,205 of 1,175,205 in the gallery this project grew from."""
 BATCH_ITEMS = 25_000
+GREATEST_SEED = 2**62
 _FULL = 2**31
 _FACETS = ("style", "subject", "mood", "medium", "colour", "era")
 
@@ -105,6 +106,8 @@ def generate(
 
     `report` is called with (items made, items in all). Raises AlreadyMigrated past the legacy schema.
     """
+    if not 0 <= seed <= GREATEST_SEED:
+        raise InvalidInput(f"The seed is {seed}, and must be from 0 to {GREATEST_SEED}.")
     dataset = f"{shape.name}-{items}-{seed}"
     digest = hashlib.sha256(dataset.encode()).hexdigest()
     values = {"dataset": dataset, "digest": digest}

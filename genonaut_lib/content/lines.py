@@ -137,6 +137,8 @@ def _row(line: ContentLine, position: Position) -> tuple[Any, ...]:
         created = created.replace(tzinfo=UTC)
     if abs(created.utcoffset() or timedelta(0)) >= MAX_UTC_OFFSET:
         raise ValueError("created_at: an offset of 16 hours or more is no time zone")
+    if not 1 < created.year < 9999:
+        raise ValueError("created_at: not within the years 2 to 9998")
     row = (
         position.number,
         (line.source or position.source).junction,

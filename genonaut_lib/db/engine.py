@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -143,7 +144,7 @@ def connect_redis(settings: Settings) -> redis.Redis:
         info: dict[str, Any] = client.info("server")
     except (redis.RedisError, ValueError) as error:
         raise RedisUnreachable(
-            f"Redis does not answer at {_without_secret_url(address)}: {type(error).__name__}.",
+            f"Redis does not answer at {_redis_place(address)}: {type(error).__name__}.",
             hint="Check REDIS_URL and that the server runs, or unset it to use the embedded Redis.",
         ) from None
     version = str(info["redis_version"])
@@ -167,7 +168,8 @@ def _require_usable(connection: Connection, writing: bool) -> None:
             f"PostgreSQL {found // 10_000} is too old.",
             hint="The workbench needs PostgreSQL 14 or newer; upgrade the server first.",
         )
-    if writing and facts(connection).in_recovery:
+    row = connection.execute("select current_setting('transaction_read_only')::boolean").fetchone()
+    if writing and row is not None and row[0]:
         raise _read_only()
 
 
@@ -179,8 +181,15 @@ def _read_only() -> ReadOnlyDatabase:
 
 
 def _unreachable(error: psycopg.Error, address: str) -> DatabaseUnreachable:
+    place = _place_of(address)
+    if place is None:
+        return DatabaseUnreachable(
+            "PostgreSQL does not answer at the address in DATABASE_URL: it cannot be read.",
+            hint="Write postgresql://user:password@host:5432/database, with @ : / % and blanks in the password "
+            "percent-encoded.",
+        )
     reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-    place, secret = _place_of(address)
+    secret = str(conninfo.conninfo_to_dict(address).get("password") or "")
     if secret:
         reason = reason.replace(secret, "***")
     return DatabaseUnreachable(
@@ -189,15 +198,24 @@ def _unreachable(error: psycopg.Error, address: str) -> DatabaseUnreachable:
     )
 
 
-def _place_of(address: str) -> tuple[str, str]:
-    """Return host:port/database of an address, and its password (empty when it has none)."""
+def _place_of(address: str) -> str | None:
+    """Return host:port/database of an address, None for one whose parts cannot be told from its password."""
     try:
         parts = conninfo.conninfo_to_dict(address)
     except psycopg.ProgrammingError:
-        return "the address in DATABASE_URL, which is not a PostgreSQL address", address
-    place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
-    return place, str(parts.get("password", ""))
+        return None
+    host, port, name = (str(parts.get(key) or other) for key, other in _DEFAULT_PLACE)
+    return None if "@" in host + port + name or not port.isdigit() else f"{host}:{port}/{name}"
 
 
-def _without_secret_url(address: str) -> str:
-    return address.rsplit("@", 1)[-1].removeprefix("redis://")
+_DEFAULT_PLACE = (("host", "localhost"), ("port", "5432"), ("dbname", ""))
+
+
+def _redis_place(address: str) -> str:
+    """Return host and port, or the socket, of an address; never anything that could be a password."""
+    parts = urllib.parse.urlsplit(address)
+    if parts.scheme == "unix" and parts.path and "@" not in parts.path:
+        return parts.path
+    if parts.scheme in ("redis", "rediss") and parts.hostname and "@" not in parts.path:
+        return parts.netloc.rsplit("@", 1)[-1]
+    return "the address in REDIS_URL"

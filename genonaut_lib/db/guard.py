@@ -18,6 +18,8 @@ from genonaut_lib.settings import Settings
 
 CONFIRM_VARIABLE = "GENONAUT_CONFIRM"
 PRODUCTION = "production"
+EMPTY_AT_ADOPTION = "empty at adoption"
+"""What the schema's comment says while an empty database is being made a gallery."""
 GALLERY_TABLES = {"public.users", "public.content_items", "public.content_items_auto"}
 
 
@@ -35,9 +37,14 @@ def kind_of(connection: Connection) -> Kind:
     tables = {str(row[0]) for row in connection.execute(block("catalog", "user_tables").sql()).fetchall()}
     if marked_environment(connection) is not None:
         return Kind.MARKED_GALLERY
-    if not tables:
+    if not tables or _purpose(connection) == EMPTY_AT_ADOPTION:
         return Kind.EMPTY
     return Kind.UNMARKED_GALLERY if tables >= GALLERY_TABLES else Kind.OTHER
+
+
+def _purpose(connection: Connection) -> str | None:
+    row = connection.execute(block("catalog", "purpose_of_schema").sql()).fetchone()
+    return None if row is None else row[0]
 
 
 def marked_environment(connection: Connection) -> str | None:
@@ -72,6 +79,15 @@ def require_writable(connection: Connection, settings: Settings, confirm: str | 
     return kind
 
 
+def require_ours(connection: Connection, settings: Settings, confirm: str | None = None) -> None:
+    """Raise unless content may be made here: in an empty database, or in one the workbench has adopted."""
+    if require_writable(connection, settings, confirm) is Kind.UNMARKED_GALLERY:
+        raise NotAGallery(
+            "This database holds a gallery that the workbench has not adopted; nothing is loaded into it.",
+            hint=f"If it is meant: `genonaut adopt --env {settings.environment}` first.",
+        )
+
+
 def require_adopted(connection: Connection, settings: Settings, confirm: str | None = None) -> None:
     """Raise unless the database is a gallery marked with this environment (or confirmed, for production)."""
     kind = require_writable(connection, settings, confirm)
@@ -97,8 +113,8 @@ def _require_rights(connection: Connection) -> None:
     strangers = [str(found[0]) for found in connection.execute(block("catalog", "not_owned").sql()).fetchall()]
     if not (row and row[0]):
         raise MissingPrivilege(
-            "The database user may not create schemas here.",
-            hint="GRANT CREATE ON DATABASE to it, or use the owner of the database.",
+            "The database user may not create schemas here, or not create tables in schema public: a right is missing.",
+            hint="GRANT CREATE ON DATABASE and ON SCHEMA public to it, or use the owner of the database.",
         )
     if strangers:
         raise MissingPrivilege(

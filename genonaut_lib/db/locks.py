@@ -29,17 +29,22 @@ class Attempt:
 def run_ddl(
     connection: Connection, statement: sql.Composed, settings: DatabaseSettings, *, transactional: bool = True
 ) -> Attempt:
-    """Run one DDL statement under `lock_timeout_ms`, retrying on SQLSTATE 55P03 only.
+    """Run one DDL statement under a lock timeout, retrying on SQLSTATE 55P03 only.
 
-    `connection` is in autocommit mode and outside a transaction. Raises LockNotAcquired, naming the
-    sessions in the way, once `lock_attempts` are used up; the statement then had no effect.
+    `connection` is in autocommit mode and outside a transaction. A transactional statement waits
+    `lock_timeout_ms` at a time and had no effect when it gave up. One that is not (CONCURRENTLY,
+    VACUUM) queues for a lock that no reader or writer waits behind, so it waits once, for
+    `concurrent_wait_s`: a second try would take the invalid index of the first for its work.
+    Raises LockNotAcquired, naming the sessions in the way.
     """
     start = time.monotonic()
-    for attempt in range(1, settings.lock_attempts + 1):
+    attempts = settings.lock_attempts if transactional else 1
+    timeout_ms = settings.lock_timeout_ms if transactional else settings.concurrent_wait_s * 1000
+    for attempt in range(1, attempts + 1):
         try:
-            _execute(connection, statement, settings.lock_timeout_ms, transactional)
+            _execute(connection, statement, timeout_ms, transactional)
         except errors.LockNotAvailable as error:
-            if attempt == settings.lock_attempts:
+            if attempt == attempts:
                 raise _given_up(connection, attempt, error) from error
             time.sleep(_pause_s(attempt, settings.lock_retry_max_s))
         else:

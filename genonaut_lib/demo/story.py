@@ -13,7 +13,7 @@ from genonaut_lib.content import generation, seeding
 from genonaut_lib.db import embedded, engine, guard
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import VerificationFailed
+from genonaut_lib.errors import VerificationFailed, WrongEnvironment
 from genonaut_lib.migration import adoption, ledger
 from genonaut_lib.migration.phases import BY_NOTEBOOK
 from genonaut_lib.runs import pipelines
@@ -32,6 +32,11 @@ Print = Callable[[Any], None]
 def tell(show: Print) -> None:
     """Run the demo and show its screen; stops the embedded servers it started, raises what its steps raise."""
     settings = load_settings(ENVIRONMENT)
+    if settings.database_url is not None or settings.redis_url is not None:
+        raise WrongEnvironment(
+            "The demo fills and migrates a database, so it runs on the embedded servers only.",
+            hint="Unset DATABASE_URL and REDIS_URL for it; `genonaut pipeline migrate` is for a database of your own.",
+        )
     were_up = any(server.pid for server in embedded.status(ENVIRONMENT))
     started = time.monotonic()
     try:
@@ -47,7 +52,7 @@ def tell(show: Print) -> None:
 
 
 def _load(connection: Connection, settings: Settings, show: Print) -> None:
-    guard.require_writable(connection, settings)
+    guard.require_ours(connection, settings)
     adoption.adopt(connection, settings)
     show("Loading content")
     rejects = project_root() / "outputs" / ENVIRONMENT / "rejects"

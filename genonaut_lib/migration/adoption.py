@@ -4,30 +4,39 @@ from __future__ import annotations
 
 from genonaut_lib.db import guard
 from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.schema import content_items
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import NotAGallery
 from genonaut_lib.migration import ledger, revisions
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource
 
-NEEDED_COLUMNS = {"id", "title", "content_type", "creator_id", "created_at", "is_private", "tags"}
+NEEDED_COLUMNS = {column.name for column in content_items.columns} - {"source_type"}
+OURS = ("tags", "tag_parents", "tag_aliases", "content_tags", "content_items_all")
+"""Tables the migration makes; a gallery that has one of these names already is refused."""
 
 
 def adopt(connection: Connection, settings: Settings) -> bool:
     """Mark an empty or a legacy database and create the ledger in it; return False when it was done before.
 
     Only the schema `workbench` is written, except in an empty database, which gets the legacy
-    schema. Raises NotAGallery for content tables of another shape.
+    schema. Killed half-way, it goes on at the next call. Raises NotAGallery for content tables of
+    another shape, and for tables of the names that the migration gives.
     """
     kind = guard.kind_of(connection)
     if kind is guard.Kind.MARKED_GALLERY:
         return False
     if kind is guard.Kind.UNMARKED_GALLERY:
         _require_legacy_shape(connection)
-        if revisions.current(connection) is None:
-            revisions.stamp(settings, revisions.LEGACY)
+        _require_free_names(connection)
+    connection.execute(block("catalog", "schema").sql())
+    if kind is guard.Kind.EMPTY:
+        connection.execute(block("catalog", "note_empty_at_adoption").sql())
+    elif revisions.current(connection) is None:
+        revisions.stamp(settings, revisions.LEGACY)
     revisions.upgrade(settings, revisions.LEDGER)
     ledger.mark_environment(connection, settings.environment)
+    connection.execute(block("catalog", "note_adopted").sql())
     return True
 
 
@@ -36,9 +45,35 @@ def _require_legacy_shape(connection: Connection) -> None:
         rows = connection.execute(block("catalog", "columns").sql(), {"relation": source.table}).fetchall()
         columns = {str(name): str(kind) for name, kind, _ in rows}
         missing = sorted(NEEDED_COLUMNS - set(columns))
-        if missing or columns["tags"] != "jsonb" or columns["id"] not in ("integer", "bigint"):
-            found = f"lacks {', '.join(missing)}" if missing else f"has tags {columns['tags']}, id {columns['id']}"
+        found = f"lacks {', '.join(missing)}" if missing else f"has tags {columns['tags']}, id {columns['id']}"
+        if missing or columns["tags"] != "jsonb" or columns["id"] != "integer":
             raise NotAGallery(
                 f"{source.table} {found}.",
                 hint="The workbench migrates tables with an integer id and a JSONB array of tag names.",
             )
+        _require_own_sequence(connection, source)
+
+
+def _require_own_sequence(connection: Connection, source: ContentSource) -> None:
+    """Attaching gives both tables one id sequence, and undoing gives each its own back: it must be a plain one."""
+    values = {"relation": source.table}
+    row = connection.execute(block("catalog", "id_sequence").sql(), values).fetchone()
+    wanted = f"public.{source.table}_id_seq"
+    if row is None or row[1] or row[0] != wanted:
+        found = "is an identity column" if row and row[1] else f"takes its values from {row and row[0]}"
+        raise NotAGallery(
+            f"{source.table}.id {found}.", hint=f"The workbench needs a serial column with the sequence {wanted}."
+        )
+
+
+def _require_free_names(connection: Connection) -> None:
+    taken = []
+    for name in OURS:
+        row = connection.execute(block("catalog", "has_relation").sql(), {"relation": f"public.{name}"}).fetchone()
+        if row and row[0]:
+            taken.append(name)
+    if taken:
+        raise NotAGallery(
+            f"This database has tables of its own called {', '.join(taken)}, which the migration would create.",
+            hint="Rename them first; the workbench neither uses nor drops what it did not make.",
+        )

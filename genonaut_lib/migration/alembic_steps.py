@@ -21,7 +21,7 @@ UNDO_GUARDS = {"drop_legacy_tags": drop_legacy_tags.require_empty}
 def forward(phase: str) -> None:
     """Run the actions of a schema phase; raise GateClosed where the ledger does not allow it."""
     if phase in GATES:
-        GATES[phase](_connection())
+        GATES[phase](_connection(), _confirmation())
     _run(cast("SchemaPhase", PHASES[phase]).actions())
 
 
@@ -40,6 +40,12 @@ def run_file(file: str) -> None:
 def _run(actions: list[Action]) -> None:
     settings: Settings = context.config.attributes["settings"]
     run_actions(_connection(), actions, settings.database)
+
+
+def _confirmation() -> str:
+    """Return what was typed for the point of no return: by the caller, or as `alembic -x confirm="..."`."""
+    given = context.get_x_argument(as_dictionary=True).get("confirm", "")
+    return str(context.config.attributes.get("confirm") or given)
 
 
 def _connection() -> Connection:

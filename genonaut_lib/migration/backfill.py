@@ -109,12 +109,12 @@ class Backfill:
     def _open_range(self, source: ContentSource) -> None:
         """Open the first range, or a further one for rows that came after an earlier run was done."""
         ranges = self._ranges(source)
-        after = ranges[-1].upto if ranges else 0
-        row = self.connection.execute(block("catalog", "greatest_id").sql(table=source.table)).fetchone()
+        row = self.connection.execute(block("catalog", "id_bounds").sql(table=source.table)).fetchone()
         assert row is not None
-        if ranges and row[0] <= after:
+        after, upto = ranges[-1].upto if ranges else row[0], row[1]
+        if ranges and upto <= after:
             return
-        values = {"range_no": len(ranges) + 1, "after_id": after, "upto_id": max(after, row[0])}
+        values = {"range_no": len(ranges) + 1, "after_id": after, "upto_id": max(after, upto)}
         self.connection.execute(
             block("backfill", "open_range").sql(table=source.table),
             {"task": self.task.name, "source": source.junction, **values},

@@ -47,9 +47,14 @@ def at_least(connection: Connection, revision: str) -> bool:
     return found is not None and found >= revision
 
 
-def upgrade(settings: Settings, target: str = "head") -> None:
-    """Take the environment's database up to `target`; a no-op when it is there."""
-    command.upgrade(_config(settings), target)
+def upgrade(settings: Settings, target: str = "head", confirm: str = "") -> None:
+    """Take the environment's database up to `target`; a no-op when it is there.
+
+    `confirm` is what the caller typed for the point of no return, if it lies on the way.
+    """
+    config = _config(settings)
+    config.attributes["confirm"] = confirm
+    command.upgrade(config, target)
 
 
 def downgrade(settings: Settings, target: str) -> None:

@@ -31,7 +31,9 @@ class Comparison:
 
 def chunks(connection: Connection, source: ContentSource, rows: int = CHUNK_ROWS) -> Iterator[tuple[int, int, int]]:
     """Yield (after, upto, rows in it) over all ids of a source, in id order."""
-    after = 0
+    row = connection.execute(block("catalog", "id_bounds").sql(table=source.table)).fetchone()
+    assert row is not None
+    after = int(row[0])
     while True:
         statement = block("verify", "chunk").sql(table=source.table)
         row = connection.execute(statement, {"after": after, "rows": rows}).fetchone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import difflib
 import getpass
@@ -87,13 +88,15 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
 
 
 def resolve_parameters(settings: Settings, path: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters a notebook is run with: the environment's, with the given ones on top.
+    """Return all parameters of a run: the notebook's defaults, the environment's over them, the given ones on top.
 
     Raises InvalidInput for a parameter the notebook does not have, or a value of another type than
     the notebook's default.
     """
-    known = {name: spec["inferred_type_name"] for name, spec in papermill.inspect_notebook(path).items()}
-    values = {**settings.notebooks.get(path.stem, {}), **given, "environment": settings.environment}
+    found = papermill.inspect_notebook(path)
+    known = {name: spec["inferred_type_name"] for name, spec in found.items()}
+    defaults = {name: ast.literal_eval(spec["default"]) for name, spec in found.items()}
+    values = {**defaults, **settings.notebooks.get(path.stem, {}), **given, "environment": settings.environment}
     for name, value in values.items():
         if name not in known:
             match = difflib.get_close_matches(name, known, n=1)
@@ -116,8 +119,10 @@ def run_notebook(settings: Settings, request: RunRequest) -> RunResult:
     run_id, started = uuid.uuid4(), time.monotonic()
     with engine.session(settings, writing=path.stem not in READ_ONLY) as connection:
         if path.stem not in READ_ONLY:
-            guard.require_adopted(connection, settings)
-        output = _output_path(settings.environment, path.stem)
+            # A dry run changes nothing but the ledger, so it needs no confirmation by name.
+            unconfirmed = settings.environment if parameters.get("dry_run") else None
+            guard.require_adopted(connection, settings, unconfirmed)
+        output = _output_path(settings.environment, path.stem, run_id)
         start = RunStart(
             run_id, path.stem, actor(), parameters, _digest(path), str(output), request.pipeline_id, request.step
         )
@@ -177,10 +182,10 @@ def _execute(path: Path, output: Path, parameters: Mapping[str, Any], variables:
     kernel_log.unlink()
 
 
-def _output_path(environment: str, name: str) -> Path:
+def _output_path(environment: str, name: str, run_id: uuid.UUID) -> Path:
     now = datetime.now(UTC)
     folder = project_root() / "outputs" / environment / now.strftime("%Y-%m-%d")
-    return folder / f"{now.strftime('%H%M%S')}_{name}.ipynb"
+    return folder / f"{now.strftime('%H%M%S')}_{name}_{run_id.hex[:6]}.ipynb"
 
 
 def _digest(path: Path) -> str:

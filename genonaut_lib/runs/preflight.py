@@ -21,7 +21,7 @@ GROWTH = 3
 
 
 class Preflight:
-    """The look around before a migration; it writes nothing, not even to the ledger."""
+    """The look around before a migration; it writes nothing to the gallery."""
 
     def __init__(self, environment: str = "") -> None:
         self.settings = settings_of(environment)
@@ -65,7 +65,9 @@ def preflight_checks(connection: Connection, settings: Settings) -> list[Check]:
     names = "; ".join(f"pid {pid} ({user}, {seconds} s)" for pid, user, seconds in waiting)
     return [
         Check("a gallery", kind in (guard.Kind.MARKED_GALLERY, guard.Kind.UNMARKED_GALLERY), kind.value),
-        Check("environment", marked == settings.environment, marked or "not marked; run `genonaut adopt`"),
+        Check(
+            "environment", marked in (None, settings.environment), marked or "not marked; `genonaut adopt` comes next"
+        ),
         Check("owner of the tables", not strangers, ", ".join(strangers) or "yes"),
         Check("primary, not a replica", not engine.facts(connection).in_recovery, "accepts writes"),
         Check("no transaction older than a minute", not waiting, names or "none"),

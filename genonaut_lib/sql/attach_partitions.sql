@@ -106,7 +106,3 @@ order by 1;
 -- name: rows_moved
 -- Rows of each partition seen through the parent and directly; equal unless something moved.
 select (select count(*) from content_items_all where source_type = %(value)s), (select count(*) from {table});
-
--- name: file_of
--- The file behind a table; it changes when the table is rewritten.
-select pg_relation_filenode(to_regclass(%(relation)s));

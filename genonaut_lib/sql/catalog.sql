@@ -66,21 +66,33 @@ select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oi
 where c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'workbench')
 order by 1;
 
--- name: estimated_rows
--- The planner's estimate; -1 means the table was never analysed.
-select reltuples::bigint from pg_class where oid = to_regclass(%(relation)s);
-
 -- name: relation_bytes
 select pg_total_relation_size(to_regclass(%(relation)s));
 
 -- name: is_empty
 select not exists (select from {table} limit 1);
 
--- name: greatest_id
-select coalesce(max(id), 0) from {table};
+-- name: id_bounds
+-- The id before the least and the greatest one; equal for an empty table.
+select coalesce(min(id) - 1, 0)::bigint, coalesce(max(id), 0)::bigint from {table};
+
+-- name: id_sequence
+-- The sequence behind a table's id, and whether it is an identity column.
+select pg_get_serial_sequence(%(relation)s, 'id'), attidentity <> '' from pg_attribute
+where attrelid = to_regclass(%(relation)s) and attname = 'id' and not attisdropped;
 
 -- name: may_create
-select has_database_privilege(current_database(), 'CREATE');
+select has_database_privilege(current_database(), 'CREATE') and has_schema_privilege('public', 'CREATE');
+
+-- name: purpose_of_schema
+select obj_description(to_regnamespace('workbench'), 'pg_namespace');
+
+-- name: note_empty_at_adoption
+-- Stands from before the first table is made to after the last: a start killed in between is known by it.
+comment on schema workbench is 'empty at adoption';
+
+-- name: note_adopted
+comment on schema workbench is 'the ledger of the Genonaut workbench';
 
 -- name: not_owned
 -- Gallery tables whose owner this user cannot act as; ALTER TABLE needs the owner.

@@ -31,7 +31,7 @@ insert into drawn_items (i, tags)
 select i, (
     select ('["' || string_agg(t.name, '","') || '"]')::jsonb from shape_tags t
     where i %% t.modulus = t.remainder
-      and (hashint8extended(i * 1024 + t.no, %(seed)s) & 2147483647) < t.threshold
+      and (hashint8extended(i * 1024 + t.no, %(seed)s::bigint) & 2147483647) < t.threshold
 )
 from generate_series(%(first)s::bigint, %(last)s::bigint) i;
 
@@ -41,8 +41,8 @@ insert into drawn_items (i, tags)
 select i, (
     select ('["' || string_agg((%(facets)s::text[])[no %% 6 + 1] || '::tag-' || no, '","') || '"]')::jsonb
     from (
-        select distinct floor(power(%(tags)s::float8, (hashint8extended(i * 64 + draw, %(seed)s) & 2147483647) / 2147483648::float8) - 1)::int as no
-        from generate_series(0, 35 + (hashint8extended(i, %(seed)s + 5) & 31)::int) draw
+        select distinct floor(power(%(tags)s::float8, (hashint8extended(i * 64 + draw, %(seed)s::bigint) & 2147483647) / 2147483648::float8) - 1)::int as no
+        from generate_series(0, 35 + (hashint8extended(i, %(seed)s::bigint + 5) & 31)::int) draw
     ) drawn
 )
 from generate_series(%(first)s::bigint, %(last)s::bigint) i;
@@ -50,9 +50,9 @@ from generate_series(%(first)s::bigint, %(last)s::bigint) i;
 -- name: insert_items
 -- About one item in a hundred gets a dirty array, each kind of dirt equally often.
 with item as (
-    select i, tags, (hashint8extended(i, %(seed)s + 1) & 1023)::int as dirt,
+    select i, tags, (hashint8extended(i, %(seed)s::bigint + 1) & 1023)::int as dirt,
            %(last_created_at)s - %(spread)s * ((%(items)s - i / %(ties)s * %(ties)s) / %(items)s::double precision) as at,
-           (hashint8extended(i, %(seed)s + 2) & 2147483647) / 2147483648::float8 as draw
+           (hashint8extended(i, %(seed)s::bigint + 2) & 2147483647) / 2147483648::float8 as draw
     from drawn_items where (i %% %(regular_every)s = 0) = %(regular)s
 ),
 made as (
@@ -61,7 +61,7 @@ made as (
     select 'item ' || i, case i %% 3 when 0 then 'text' else 'image' end, 'generated ' || i,
            jsonb_build_object('width', 512 + i %% 8 * 64),
            md5('generated/' || %(seed)s || '/' || floor(power(200::float8, draw) - 1))::uuid, at, at,
-           (hashint8extended(i, %(seed)s + 3) & 1023) / 1024.0, (hashint8extended(i, %(seed)s + 4) & 31) = 0,
+           (hashint8extended(i, %(seed)s::bigint + 3) & 1023) / 1024.0, (hashint8extended(i, %(seed)s::bigint + 4) & 31) = 0,
            'thumbs/' || i || '.jpg', 'a picture of item ' || i,
            case dirt
                when 0 then null

@@ -30,7 +30,13 @@ on conflict (pipeline_id) do update set state = 'running', ended_at = null;
 update workbench.pipelines set state = %(state)s, ended_at = now() where pipeline_id = %(pipeline_id)s;
 
 -- name: finished_steps
-select step from workbench.runs where pipeline_id = %(pipeline_id)s and state = 'ok';
+-- A dry run finished nothing, and neither did a run whose phase (the notebook's name behind its number)
+-- was undone since.
+select step from workbench.runs r
+where pipeline_id = %(pipeline_id)s and state = 'ok' and coalesce(parameters ->> 'dry_run', 'false') <> 'true'
+  and not exists (select from workbench.verifications v
+                  where v.phase = substr(r.notebook, 4) and v.details ->> 'undone' = 'true'
+                    and v.verified_at > r.started_at);
 
 -- name: start_run
 insert into workbench.runs

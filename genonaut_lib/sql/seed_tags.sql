@@ -111,7 +111,7 @@ from incoming_spellings s left join tags t on t.id = s.tag_id
 where k.digest = s.digest;
 
 -- name: unsettled
--- Spellings that should have become a tag and did not, and tags whose facet is not their parent.
+-- Spellings that nobody judged, and names without the alias that the backfill joins on.
 select
     (select count(*) from workbench.tag_spellings where kind is null)
     + (select count(*) from workbench.tag_spellings s
@@ -121,10 +121,6 @@ select
 -- name: counts
 select (select count(*) from tags), (select count(*) from tag_parents), (select count(*) from tag_aliases),
        (select count(*) from workbench.tag_spellings);
-
--- name: spellings_by_kind
-select coalesce(kind, 'not yet seen'), count(*), sum(uses)::bigint, count(*) filter (where tag_id is not null)
-from workbench.tag_spellings group by 1 order by 1;
 
 -- name: clear_spellings
 -- lock: ROW EXCLUSIVE on the ledger

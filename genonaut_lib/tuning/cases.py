@@ -9,6 +9,7 @@ from typing import Any
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import CheckFailed
+from genonaut_lib.migration import revisions
 
 PAGE_SIZE = 25
 DEEP_PAGE = 50
@@ -44,6 +45,8 @@ def canonical_cases(connection: Connection) -> list[Case]:
     A popular tag is the most used one, a middling one is on about a tenth of the items, a rare one
     on about one in five hundred.
     """
+    if not revisions.at_least(connection, revisions.SEED_TAGS):
+        raise CheckFailed("The tags of this gallery are not seeded yet.", hint="Run 10_seed_tags first.")
     uses = connection.execute(block("measurements", "tag_uses").sql()).fetchall()
     items = connection.execute(block("measurements", "item_count").sql()).fetchone()
     viewer = connection.execute(block("measurements", "busiest_creator").sql()).fetchone()

@@ -56,7 +56,7 @@ TEMPORARY = {
     "generation": ["stage_tags", "stage_items", "index_tags"],
     "seed_tags": ["stage_tags", "stage_spellings"],
 }
-NOT_EXPLAINABLE = ("create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter")
+NOT_EXPLAINABLE = ("comment", "create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter")
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 VALUES: dict[str, object] = {
     "after": 0, "upto": 10, "limit": 20, "rows": 20, "source": "regular", "task": "a task", "value": "items",

@@ -80,7 +80,7 @@ class AttachPartitions(SchemaPhase):
         return steps
 
     def verify(self, context: Context) -> Verification:
-        """Besides the catalogue: as many rows through the parent as in each table, ."""
+        """Besides the catalogue: as many rows through the parent as in each table."""
         catalogue = super().verify(context)
         figures: dict[str, int | str] = dict(catalogue.figures)
         samples = list(catalogue.samples)
@@ -95,7 +95,7 @@ class AttachPartitions(SchemaPhase):
         return Verification(self.name, catalogue.examined + 2, len(samples), figures, tuple(samples))
 
 
-def gate(connection: Connection) -> None:
+def gate(connection: Connection, _confirm: str) -> None:
     """Raise GateClosed for a database with content whose junction was not verified."""
     if not is_empty(connection):
         revisions.require_verified(connection, *GATE)

@@ -77,9 +77,9 @@ def compare_junction(context: Context) -> Comparison:
     """Return every difference between arrays and junction, orphans beyond the last item included."""
     found = compare(context.connection, block(FILE, "mismatches"))
     for source in ContentSource:
-        row = context.connection.execute(block("catalog", "greatest_id").sql(table=source.table)).fetchone()
+        row = context.connection.execute(block("catalog", "id_bounds").sql(table=source.table)).fetchone()
         assert row is not None
-        values = {"source": source.junction, "after": 0, "upto": row[0], "limit": SAMPLES}
+        values = {"source": source.junction, "after": row[0], "upto": row[1], "limit": SAMPLES}
         found.add(source, context.connection.execute(block(FILE, "beyond").sql(), values).fetchall())
     return found
 

@@ -34,7 +34,7 @@ class BackfillTagUuids:
     """Phase 12; see the module.
 
     `keep_legacy_index` leaves the GIN index on the old names in place: tag filters on `tags_old` stay
-    fast while the backfill becomes many times slower (measured: `docs/benchmarks.md`).
+    fast while the backfill becomes many times slower.
     """
 
     name: str = "backfill_tag_uuids"

@@ -74,12 +74,11 @@ class DropLegacyTags(SchemaPhase):
 
     def apply(self, context: Context) -> Outcome:
         """Drop the column; raise ConfirmationMissing unless `confirm` is the agreed text."""
-        pending = bool(self.plan(context).actions)
-        if pending and self.confirm != CONFIRMATION:
-            raise ConfirmationMissing(
-                "Dropping tags_old cannot be undone.", hint=f'Give the parameter confirm="{CONFIRMATION}".'
-            )
-        return super().apply(context)
+        todo = self.plan(context).actions
+        if todo:
+            require_confirmed(self.confirm)
+        revisions.upgrade(context.settings, self.revision, self.confirm)
+        return Outcome(self.name, {"statements run": len(todo), "revision": self.revision})
 
     def undo(self, context: Context) -> Outcome:
         """Refuse while there is content, since the names are gone; restore the empty columns otherwise."""
@@ -87,10 +86,20 @@ class DropLegacyTags(SchemaPhase):
         return super().undo(context)
 
 
-def gate(connection: Connection) -> None:
-    """Raise GateClosed for a database with content whose UUID backfill was not verified."""
+def gate(connection: Connection, confirm: str) -> None:
+    """Raise GateClosed for content whose UUID backfill was not verified, ConfirmationMissing for an unconfirmed drop."""
     if not is_empty(connection):
         revisions.require_verified(connection, *GATE)
+        require_confirmed(confirm)
+
+
+def require_confirmed(confirm: str) -> None:
+    """Raise ConfirmationMissing unless `confirm` is the agreed text."""
+    if confirm != CONFIRMATION:
+        raise ConfirmationMissing(
+            "Dropping tags_old cannot be undone.",
+            hint=f'Give the parameter confirm="{CONFIRMATION}" (alembic: -x confirm="{CONFIRMATION}").',
+        )
 
 
 def require_empty(connection: Connection) -> None:
