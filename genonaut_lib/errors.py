@@ -110,6 +110,10 @@ class BackfillBusy(Refused):
     """Another worker holds this backfill."""
 
 
+class PipelineBusy(Refused):
+    """Another pipeline runs on this database."""
+
+
 class AlreadyMigrated(Refused):
     """The step works on the legacy schema, and this database is past it."""
 

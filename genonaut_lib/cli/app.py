@@ -70,9 +70,7 @@ def run_guarded(arguments: list[str]) -> int:
             raise
         code = _say(known)
     if code == INTERRUPTED:
-        err.print(
-            "Interrupted. Run the same command again; what was finished is kept, and a migration goes on where it stopped."
-        )
+        err.print("Interrupted. Run the same command again; a migration goes on where it stopped.")
     return code
 
 

@@ -15,7 +15,7 @@ from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.phases import PHASES, Context
-from genonaut_lib.migration.phases.base import undo_phase
+from genonaut_lib.migration.runner import undo_phase
 from genonaut_lib.settings import load_settings, nearest
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genonaut_lib.content.lines import LAST_CREATED_AT, SPREAD
-from genonaut_lib.content.seeding import analyze, require_legacy
+from genonaut_lib.content.seeding import analyze, found_before, require_legacy
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block, blocks
 from genonaut_lib.errors import InvalidInput
@@ -111,10 +111,10 @@ def generate(
     dataset = f"{shape.name}-{items}-{seed}"
     digest = hashlib.sha256(dataset.encode()).hexdigest()
     values = {"dataset": dataset, "digest": digest}
-    if connection.execute(block("ledger", "find_load").sql(), values).fetchone() is not None:
-        return GenerateResult(dataset, items, 0, repeated=True)
-    require_legacy(connection)
     with connection.transaction():
+        if found_before(connection, values) is not None:
+            return GenerateResult(dataset, items, 0, repeated=True)
+        require_legacy(connection)
         relationships = _generate(connection, shape, items, seed, report)
         record = {**values, "items_loaded": items, "lines_rejected": 0}
         connection.execute(block("ledger", "record_load").sql(), record)

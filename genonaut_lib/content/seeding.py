@@ -10,7 +10,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -90,18 +90,29 @@ def load(
     left the legacy schema, InvalidInput for a file that cannot be read.
     """
     digest, total = file.digest()
-    known = connection.execute(block("ledger", "find_load").sql(), {"dataset": file.name, "digest": digest}).fetchone()
-    if known is not None:
-        return LoadResult(file.name, int(known[0]), int(known[1]), None, repeated=True)
-    require_legacy(connection)
+    identity = {"dataset": file.name, "digest": digest}
     with connection.transaction():
+        known = found_before(connection, identity)
+        if known is not None:
+            return LoadResult(file.name, *known, None, repeated=True)
+        require_legacy(connection)
         connection.execute(block("content", "stage").sql())
         rejects = _copy(connection, file, _Rejects(file, rejects_folder), total, report)
         loaded = insert_staged(connection, file.name)
-        values = {"dataset": file.name, "digest": digest, "items_loaded": loaded, "lines_rejected": rejects.count}
+        values = {**identity, "items_loaded": loaded, "lines_rejected": rejects.count}
         connection.execute(block("ledger", "record_load").sql(), values)
     analyze(connection)
     return LoadResult(file.name, loaded, rejects.count, rejects.path if rejects.count else None)
+
+
+def found_before(connection: Connection, identity: Mapping[str, str]) -> tuple[int, int] | None:
+    """Return items and rejects of an earlier load of the same data, None when there was none.
+
+    Holds a lock until the transaction ends, so that two loads of one file at once make one.
+    """
+    connection.execute(block("ledger", "lock_load").sql(), identity)
+    row = connection.execute(block("ledger", "find_load").sql(), identity).fetchone()
+    return None if row is None else (int(row[0]), int(row[1]))
 
 
 def require_legacy(connection: Connection) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from genonaut_lib.db.sizing import tuning
 from genonaut_lib.errors import ServerStartFailed, ServerStopFailed
 from genonaut_lib.settings import ServerSettings, state_folder
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 120
-_MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -192,47 +192,8 @@ def _configure(folder: Path, settings: ServerSettings) -> None:
     text = main.read_text()
     if include not in text:
         main.write_text(f"{text}\n{include}\n")
-    lines = [f"{name} = '{value}'" for name, value in _tuning(settings).items()]
+    lines = [f"{name} = '{value}'" for name, value in tuning(settings).items()]
     (folder / "workbench.conf").write_text("\n".join(lines) + "\n")
-
-
-def _tuning(settings: ServerSettings) -> dict[str, str]:
-    share = int(_machine_memory() * settings.memory_share)
-    cores = os.cpu_count() or 1
-    values = {
-        "shared_buffers": f"{max(32, min(share // 2 // _MIB, 8192))}MB",
-        "effective_cache_size": f"{max(64, share // _MIB)}MB",
-        "maintenance_work_mem": f"{max(32, min(share // 8 // _MIB, 1024))}MB",
-        "work_mem": f"{max(4, min(share // 64 // _MIB, 64))}MB",
-        "max_wal_size": "4GB",
-        "checkpoint_timeout": "15min",
-        "wal_compression": "on",
-        "max_parallel_workers": str(cores),
-        "max_parallel_maintenance_workers": str(max(1, cores // 2)),
-        "random_page_cost": "1.1",
-        "track_io_timing": "on",
-    }
-    if not settings.durable:
-        # Throw-away data: a crash of the machine may lose it, a crash of a process may not.
-        values |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-    if _small_shared_memory():
-        values["dynamic_shared_memory_type"] = "mmap"
-    return values
-
-
-def _machine_memory() -> int:
-    """Return this machine's memory in bytes, or its container's limit when that is lower."""
-    total = int(psutil.virtual_memory().total)
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
-        return min(total, int(text))
-    return total
-
-
-def _small_shared_memory() -> bool:
-    """Containers often have 64 MB of /dev/shm, in which a parallel query does not fit."""
-    shm = Path("/dev/shm")  # noqa: S108  # looked at, not written to
-    return shm.is_dir() and shutil.disk_usage(shm).total < 512 * _MIB
 
 
 def _redis_socket(folder: Path) -> Path:

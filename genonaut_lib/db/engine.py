@@ -14,6 +14,7 @@ from psycopg import conninfo, errors
 from psycopg.rows import TupleRow
 
 from genonaut_lib.db import embedded
+from genonaut_lib.db.statements import block
 from genonaut_lib.errors import (
     DatabaseUnreachable,
     DiskFull,
@@ -63,6 +64,9 @@ def redis_url(settings: Settings) -> str:
 def connect(settings: Settings, *, autocommit: bool = True, writing: bool = True) -> Connection:
     """Return an open session on the environment's database, in autocommit mode unless told otherwise.
 
+    It works in schema public, without a statement timeout and without JIT, whatever the role's own
+    settings are (see `sql/session.sql`).
+
     Raises DatabaseUnreachable, UnsupportedVersion, or ReadOnlyDatabase (when `writing`).
     """
     address = database_url(settings)
@@ -76,6 +80,7 @@ def connect(settings: Settings, *, autocommit: bool = True, writing: bool = True
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise _unreachable(error, address) from None
     try:
+        connection.execute(block("session", "settle").sql())
         _require_usable(connection, writing)
     except BaseException:
         connection.close()
@@ -117,6 +122,8 @@ def translate(error: psycopg.Error) -> GenonautError | None:
         )
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return _read_only()
+    if isinstance(error, errors.QueryCanceled):
+        return GenonautError(f"A statement was ended by the server: {text}.", hint="Run the same command again.")
     if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(("08", "57P")):
         return DatabaseUnreachable(
             f"The connection to PostgreSQL was lost: {text}.",
@@ -217,5 +224,5 @@ def _redis_place(address: str) -> str:
     if parts.scheme == "unix" and parts.path and "@" not in parts.path:
         return parts.path
     if parts.scheme in ("redis", "rediss") and parts.hostname and "@" not in parts.path:
-        return parts.netloc.rsplit("@", 1)[-1]
+        return parts.netloc.rsplit("@", 1)[-1] + parts.path
     return "the address in REDIS_URL"

@@ -12,6 +12,13 @@ from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource
 
 NEEDED_COLUMNS = {column.name for column in content_items.columns} - {"source_type"}
+NEEDED_TYPES = {
+    "id": "integer",
+    "tags": "jsonb",
+    "creator_id": "uuid",
+    "created_at": "timestamp with time zone",
+    "updated_at": "timestamp with time zone",
+}
 OURS = ("tags", "tag_parents", "tag_aliases", "content_tags", "content_items_all")
 """Tables the migration makes; a gallery that has one of these names already is refused."""
 
@@ -45,12 +52,11 @@ def _require_legacy_shape(connection: Connection) -> None:
         rows = connection.execute(block("catalog", "columns").sql(), {"relation": source.table}).fetchall()
         columns = {str(name): str(kind) for name, kind, _ in rows}
         missing = sorted(NEEDED_COLUMNS - set(columns))
-        found = f"lacks {', '.join(missing)}" if missing else f"has tags {columns['tags']}, id {columns['id']}"
-        if missing or columns["tags"] != "jsonb" or columns["id"] != "integer":
-            raise NotAGallery(
-                f"{source.table} {found}.",
-                hint="The workbench migrates tables with an integer id and a JSONB array of tag names.",
-            )
+        wrong = [f"{name} {columns[name]}" for name, kind in NEEDED_TYPES.items() if columns.get(name, kind) != kind]
+        if missing or wrong:
+            found = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(wrong)}"
+            wanted = ", ".join(f"{name} {kind}" for name, kind in NEEDED_TYPES.items())
+            raise NotAGallery(f"{source.table} {found}.", hint=f"The workbench migrates tables with {wanted}.")
         _require_own_sequence(connection, source)
 
 

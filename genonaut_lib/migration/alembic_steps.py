@@ -7,7 +7,7 @@ from typing import cast
 from alembic import context, op
 
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.migration.phases import PHASES, SchemaPhase, attach_partitions, drop_legacy_tags
+from genonaut_lib.migration.phases import PHASES, SchemaPhase, attach_partitions, drop_legacy_tags, expand_tag_columns
 from genonaut_lib.migration.plan import Action
 from genonaut_lib.migration.revisions import file_actions, run_actions
 from genonaut_lib.settings import Settings
@@ -15,7 +15,15 @@ from genonaut_lib.settings import Settings
 GATES = {"drop_legacy_tags": drop_legacy_tags.gate, "attach_partitions": attach_partitions.gate}
 """Contracting revisions and what they ask of the ledger; each passes on a database without content."""
 
-UNDO_GUARDS = {"drop_legacy_tags": drop_legacy_tags.require_empty}
+FILE_GUARDS = {
+    "legacy_undo": drop_legacy_tags.require_no_content,
+    "ledger_schema_undo": drop_legacy_tags.require_no_quarantine,
+}
+
+UNDO_GUARDS = {
+    "drop_legacy_tags": drop_legacy_tags.require_empty,
+    "expand_tag_columns": expand_tag_columns.require_whole,
+}
 
 
 def forward(phase: str) -> None:
@@ -33,7 +41,9 @@ def backward(phase: str) -> None:
 
 
 def run_file(file: str) -> None:
-    """Run every block of `sql/<file>.sql`."""
+    """Run every block of `sql/<file>.sql`; raise CannotUndo where that would drop content or its record."""
+    if file in FILE_GUARDS:
+        FILE_GUARDS[file](_connection())
     _run(file_actions(file))
 
 

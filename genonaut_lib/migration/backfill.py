@@ -213,8 +213,8 @@ class Backfill:
 
     def _stuck(self, part: _Range, error: Exception) -> LockNotAcquired:
         return LockNotAcquired(
-            f"{self.task.name} met a locked row of {part.source.table} above id {part.cursor} "
-            f"{MAX_RETRIES} times: {str(error).strip()}.",
+            f"{self.task.name} could not pass id {part.cursor} of {part.source.table} in "
+            f"{MAX_RETRIES} tries (a locked row, or one over its time): {str(error).strip()}.",
             hint="Let the blocking transaction end, then run the notebook again; it goes on from here.",
         )
 

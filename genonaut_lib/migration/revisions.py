@@ -17,7 +17,7 @@ from psycopg import errors
 from genonaut_lib.db.engine import Connection, connect
 from genonaut_lib.db.locks import run_ddl
 from genonaut_lib.db.statements import block, blocks
-from genonaut_lib.errors import GateClosed
+from genonaut_lib.errors import GateClosed, LockNotAcquired
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.plan import Action, action
 from genonaut_lib.settings import DatabaseSettings, Settings, project_root
@@ -78,6 +78,9 @@ def run_actions(connection: Connection, actions: Iterable[Action], settings: Dat
     for step in actions:
         if not step.is_done(connection):
             run_ddl(connection, step.statement, settings, transactional=step.transactional)
+            if step.done and not step.is_done(connection):
+                hint = "Run the same command again: what was left half-made is cleared away first."
+                raise LockNotAcquired(f"{step.id} ran and left no whole effect.", hint=hint)
             ran.append(step.id)
     return ran
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import papermill
 import yaml
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from genonaut_lib.db import engine, guard
@@ -176,6 +177,9 @@ def _execute(path: Path, output: Path, parameters: Mapping[str, Any], variables:
             hint=f"Its output is {output} (and {html.name}). Mend the cause, then run the same command again: "
             "it goes on from there.",
         ) from None
+    except (DeadKernelError, CellTimeoutError) as error:
+        hint = f"What it had done is in {output}, what its process said in {kernel_log}. Run the same command again."
+        raise NotebookFailed(f"{path.stem}: {type(error).__name__}, its kernel is gone.", hint=hint) from None
     except KeyboardInterrupt:
         raise RunInterrupted(f"{path.stem} was interrupted.", hint="Run the same command again.") from None
     report.write_html(output)

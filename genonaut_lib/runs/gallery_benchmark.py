@@ -20,6 +20,8 @@ class GalleryBenchmark:
         self.moment, self.repeats, self.timeout_s = moment, repeats, timeout_s
         with translated():
             self.connection = engine.connect(settings_of(environment))
+            # An application reads with the server's own setting, so the measurement does too.
+            self.connection.execute("reset jit")
 
     def cases(self) -> View:
         """Show the questions that will be asked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from genonaut_lib.db import engine, guard
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import GenonautError, InvalidInput, InvalidSettings
+from genonaut_lib.errors import InvalidInput, InvalidSettings, PipelineBusy
 from genonaut_lib.migration import ledger
 from genonaut_lib.runs.engine import (
     RunRequest,
@@ -24,6 +25,8 @@ from genonaut_lib.runs.engine import (
     run_notebook,
 )
 from genonaut_lib.settings import Settings, nearest, project_root
+
+LOCK_WAIT_S = 10.0
 
 
 class Step(BaseModel):
@@ -109,11 +112,12 @@ def run_pipeline(
         resolve_parameters(settings, notebook_path(step.notebook), step.parameters)
     with engine.session(settings) as connection:
         guard.require_adopted(connection, settings)
+        _lock(connection)
         ledger.mark_lost_runs(connection)
         pipeline_id = _start(connection, name)
         try:
             reports = _run_steps(settings, steps, (pipeline_id, _finished(connection, pipeline_id)), report)
-        except GenonautError:
+        except BaseException:
             _end(connection, pipeline_id, "failed")
             raise
         _end(connection, pipeline_id, "ok")
@@ -133,6 +137,18 @@ def _run_steps(
         reports.append(StepReport(step, number, len(steps), result))
         report(reports[-1])
     return reports
+
+
+def _lock(connection: Connection) -> None:
+    """Hold this database's pipeline lock for the session; a killed predecessor's goes with its session."""
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        row = connection.execute(block("ledger", "lock_pipelines").sql()).fetchone()
+        if row and row[0]:
+            return
+        if time.monotonic() > deadline:
+            raise PipelineBusy(hint="Wait for it to end; `genonaut runs` shows what it does.")
+        time.sleep(0.25)
 
 
 def _start(connection: Connection, name: str) -> uuid.UUID:

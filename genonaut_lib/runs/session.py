@@ -26,8 +26,9 @@ from genonaut_lib.errors import PlanChanged, VerificationFailed
 from genonaut_lib.migration import revisions
 from genonaut_lib.migration.backfill import Progress
 from genonaut_lib.migration.phases import BY_NOTEBOOK, Context, Phase
-from genonaut_lib.migration.phases.base import apply_plan, require, verify_phase
+from genonaut_lib.migration.phases.base import require
 from genonaut_lib.migration.plan import Outcome, Plan, Verification
+from genonaut_lib.migration.runner import apply_plan, verify_phase
 from genonaut_lib.runs import views
 from genonaut_lib.runs.views import View
 from genonaut_lib.settings import Settings, load_settings

@@ -30,10 +30,16 @@ select (select count(*) from batch), (select count(*) from written);
 ) order by content_id, tag_id limit %(limit)s;
 
 -- name: beyond
--- Junction rows of ids that no content row has or could have: orphans outside every chunk.
+-- Junction rows of ids outside every chunk: orphans. One snapshot, so a row inserted now is on both sides.
 select content_id, tag_id, 'extra' from content_tags
-where content_source = %(source)s and (content_id <= %(after)s or content_id > %(upto)s)
+where content_source = %(source)s
+  and (content_id > (select coalesce(max(id), 0) from {table}) or content_id < (select coalesce(min(id), 0) from {table}))
 order by content_id, tag_id limit %(limit)s;
+
+-- name: unknown_ids
+-- Ids in the arrays that no tag has; the junction's foreign key would refuse them.
+select c.id, wanted from {table} c cross join lateral unnest(c.tags) as wanted
+left join tags t on t.id = wanted where t.id is null order by c.id limit 5;
 
 -- name: counts
 select count(*), count(distinct tag_id) from content_tags where content_source = %(source)s;

@@ -44,28 +44,32 @@ quarantined as (
     from stray e
     join written w using (id)
     left join workbench.tag_spellings s on s.digest = sha256(convert_to(e.element::text, 'UTF8'))
-    on conflict (content_source, content_id, position) do nothing
+    on conflict (content_source, content_id, position) do update
+    set element = excluded.element, reason = excluded.reason, noted_at = now()
     returning 1
 )
 select (select count(*) from {table} where id > %(after)s and id <= %(upto)s), (select count(*) from written);
 
 -- name: mismatches
 -- Rows whose ids are not what their names mean, or with an element neither mapped nor quarantined.
--- Written another way than the backfill, so that one mistake cannot hide in both.
+-- Written another way than the backfill, so that one mistake cannot hide in both; a scalar lookup can
+-- only use the index, however many spellings there are.
 select c.id from {table} c
 cross join lateral (
-    select array_agg(distinct a.tag_id order by a.tag_id) filter (where a.tag_id is not null) as wanted,
-           bool_or(a.tag_id is null and not exists (
+    select array_agg(distinct e.tag_id order by e.tag_id) filter (where e.tag_id is not null) as wanted,
+           bool_or(e.tag_id is null and not exists (
                select from workbench.unmapped_tags u
                where u.content_source = %(source)s and u.content_id = c.id and u.element = e.element)) as lost
-    from jsonb_array_elements(case coalesce(jsonb_typeof(c.tags_old), 'null') when 'array' then c.tags_old
-                              when 'null' then '[]' else jsonb_build_array(c.tags_old) end) e (element)
-    left join tag_aliases a on jsonb_typeof(c.tags_old) = 'array' and jsonb_typeof(e.element) = 'string'
-                           and a.spelling = e.element #>> '{{}}'
+    from (
+        select element, case when jsonb_typeof(c.tags_old) = 'array' and jsonb_typeof(element) = 'string'
+                             then (select a.tag_id from tag_aliases a where a.spelling = element #>> '{{}}') end as tag_id
+        from jsonb_array_elements(case coalesce(jsonb_typeof(c.tags_old), 'null') when 'array' then c.tags_old
+                                  when 'null' then '[]' else jsonb_build_array(c.tags_old) end) element
+    ) e
 ) legacy
 where c.id > %(after)s and c.id <= %(upto)s
   and (legacy.lost or c.tags is null
-       or (select array_agg(t order by t) from unnest(c.tags) t) is distinct from legacy.wanted)
+       or (select array_agg(distinct t order by t) from unnest(c.tags) t) is distinct from legacy.wanted)
 order by c.id limit %(limit)s;
 
 -- name: untagged

@@ -8,6 +8,25 @@ create table if not exists content_tags (
     primary key (content_id, content_source, tag_id)
 );
 
+-- name: grant_reading
+-- lock: none (rights only)
+-- Whoever may read the content may read the junction; it is written by the triggers, as their owner.
+do $$
+declare found record;
+begin
+    for found in
+        select distinct case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as role,
+               a.privilege_type as privilege
+        from pg_class c cross join lateral aclexplode(c.relacl) a
+        where c.oid in (to_regclass('content_items'), to_regclass('content_items_auto')) and a.grantee <> c.relowner
+    loop
+        if found.privilege = 'SELECT' then
+            execute 'grant select on content_tags to ' || found.role;
+        end if;
+    end loop;
+end
+$$;
+
 -- name: create_tag_index
 -- lock: SHARE (table is empty)
 -- All content of a tag by source, index only; the primary key serves all tags of a content item.
@@ -19,6 +38,10 @@ create index if not exists idx_content_tags_tag_src_content on content_tags (tag
 create or replace function sync_content_tags() returns trigger
 language plpgsql security definer set search_path = public, pg_temp as $$
 begin
+    if tg_op = 'TRUNCATE' then
+        delete from content_tags where content_source = tg_argv[0];
+        return null;
+    end if;
     if tg_op in ('UPDATE', 'DELETE') then
         delete from content_tags
         where content_id = old.id and content_source = tg_argv[0]
@@ -39,9 +62,15 @@ create or replace trigger sync_content_tags
 after insert or delete or update of id, tags on {table} for each row
 execute function sync_content_tags({source});
 
+-- name: create_truncate_trigger
+-- lock: SHARE ROW EXCLUSIVE
+create or replace trigger empty_content_tags
+after truncate on {table} for each statement execute function sync_content_tags({source});
+
 -- name: drop_sync_trigger
 -- lock: ACCESS EXCLUSIVE
 drop trigger if exists sync_content_tags on {table};
+drop trigger if exists empty_content_tags on {table};
 
 -- name: drop_sync_function
 -- lock: none (function)

@@ -19,7 +19,10 @@ alter table {table} drop constraint if exists {constraint};
 
 -- name: drop_legacy_column
 -- lock: ACCESS EXCLUSIVE
--- Catalogue only, its GIN index goes with it. The point of no return.
+-- Catalogue only, its GIN index goes with it; the mirror stops in the same transaction. The point of
+-- no return.
+drop trigger if exists mirror_tags_on_insert on {table};
+drop trigger if exists mirror_tags_on_update on {table};
 alter table {table} drop column tags_old;
 
 -- name: restore_legacy_column

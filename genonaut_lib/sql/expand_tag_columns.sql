@@ -1,10 +1,17 @@
 -- name: swap_tags_column
 -- lock: ACCESS EXCLUSIVE
--- One transaction, catalogue only: no reader ever meets the table without a `tags` column.
+-- One transaction, catalogue only: no reader ever meets the table without a `tags` column, and no
+-- writer the new column without its mirror.
 -- Null means "not yet backfilled"; rows written from now on start with an empty array.
 alter table {table} rename column tags to tags_old;
 alter table {table} add column tags uuid[];
 alter table {table} alter column tags set default '{{}}';
+create or replace trigger mirror_tags_on_insert
+before insert on {table} for each row
+when (new.tags is not null) execute function mirror_tags_to_names();
+create or replace trigger mirror_tags_on_update
+before update of tags on {table} for each row
+when (new.tags is distinct from old.tags) execute function mirror_tags_to_names();
 
 -- name: create_mirror_function
 -- lock: none (new function)
@@ -14,6 +21,9 @@ language plpgsql security definer set search_path = public, pg_temp as $$
 begin
     if current_setting('genonaut.backfill', true) = 'on' then
         return new;
+    end if;
+    if exists (select from unnest(new.tags) wanted left join tags t on t.id = wanted where t.id is null) then
+        raise exception 'tags holds an id that no tag has: %', new.tags using errcode = 'foreign_key_violation';
     end if;
     new.tags_old := coalesce((
         select jsonb_agg(t.name order by wanted.position)

@@ -11,9 +11,7 @@ where dataset = %(dataset)s and digest = %(digest)s;
 
 -- name: record_load
 insert into workbench.loads (dataset, digest, items_loaded, lines_rejected)
-values (%(dataset)s, %(digest)s, %(items_loaded)s, %(lines_rejected)s)
-on conflict (dataset, digest) do update
-set items_loaded = loads.items_loaded + excluded.items_loaded, loaded_at = now();
+values (%(dataset)s, %(digest)s, %(items_loaded)s, %(lines_rejected)s);
 
 -- name: unfinished_pipeline
 -- The newest start of a pipeline, if it did not end well; a repeated start goes on with it.
@@ -72,3 +70,10 @@ where phase = %(phase)s order by verification_id desc limit 1;
 select count(*), coalesce(sum(rows_read), 0), coalesce(sum(rows_changed), 0),
        coalesce(bool_and(cursor_id = upto_id), false), coalesce(sum(seconds), 0), max(updated_at)
 from workbench.backfills where task = %(task)s;
+
+-- name: lock_pipelines
+select pg_try_advisory_lock(hashtextextended('genonaut.pipeline', 0));
+
+-- name: lock_load
+-- Two loads of one file at once would otherwise both find it missing.
+select pg_advisory_xact_lock(hashtextextended('genonaut.load.' || %(dataset)s || %(digest)s, 0));

@@ -16,7 +16,7 @@ from genonaut_lib.gallery.page import read_page
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.migration import adoption, revisions
 from genonaut_lib.migration.phases import PHASES, Context
-from genonaut_lib.migration.phases.base import apply_plan
+from genonaut_lib.migration.runner import apply_plan
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource
 from tests.factories import Gallery

@@ -16,7 +16,7 @@ from genonaut_lib.errors import LockNotAcquired
 from genonaut_lib.migration import revisions
 from genonaut_lib.migration.phases import Context
 from genonaut_lib.migration.phases.attach_partitions import AttachPartitions
-from genonaut_lib.migration.phases.base import apply_plan, verify_phase
+from genonaut_lib.migration.runner import apply_plan, verify_phase
 from genonaut_lib.settings import Settings
 from tests.factories import Gallery
 from tests.migration.test_phases import apply_before

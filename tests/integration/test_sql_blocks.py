@@ -36,6 +36,7 @@ FIRST_STAGE_OF = {
     "ledger": "seed_tags",
     "measurements": "expand_tag_columns",
     "phases": "seed_tags",
+    "session": "seed_tags",
     "seed_tags": "expand_tag_columns",
     "verify": "seed_tags",
     "backfill_tag_uuids": "backfill_tag_uuids",
@@ -56,7 +57,7 @@ TEMPORARY = {
     "generation": ["stage_tags", "stage_items", "index_tags"],
     "seed_tags": ["stage_tags", "stage_spellings"],
 }
-NOT_EXPLAINABLE = ("comment", "create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter")
+NOT_EXPLAINABLE = ("comment", "create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter", "comment")
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 VALUES: dict[str, object] = {
     "after": 0, "upto": 10, "limit": 20, "rows": 20, "source": "regular", "task": "a task", "value": "items",
@@ -139,7 +140,8 @@ def test_every_statement_without_a_plan_is_known() -> None:
     temporary = {(file, name) for file, names in TEMPORARY.items() for name in names}
     assert rest - temporary == {
         ("catalog", "schema"), ("content", "copy_staged"), ("copy", "into"), ("generation", "clear_items"),
-        ("generation", "drop_indexes"), ("seed_tags", "lock_tags"),
+        ("generation", "drop_indexes"), ("seed_tags", "lock_tags"), ("catalog", "note_empty_at_adoption"),
+        ("catalog", "note_adopted"),
     }  # fmt: skip
 
 

@@ -10,9 +10,9 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import CannotUndo, CheckFailed, ConfirmationMissing, GateClosed, PlanChanged
 from genonaut_lib.migration import revisions
 from genonaut_lib.migration.phases import PHASES, Context, Phase
-from genonaut_lib.migration.phases.base import apply_plan, undo_phase, verify_phase
 from genonaut_lib.migration.phases.drop_legacy_tags import CONFIRMATION, DropLegacyTags
 from genonaut_lib.migration.plan import Plan
+from genonaut_lib.migration.runner import apply_plan, undo_phase, verify_phase
 from genonaut_lib.vocabulary import ContentSource, tag_id
 from tests.factories import Gallery
 

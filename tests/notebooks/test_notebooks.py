@@ -14,8 +14,8 @@ import pytest
 import genonaut_lib
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration.phases import PHASES, Context
-from genonaut_lib.migration.phases.base import apply_plan, verify_phase
 from genonaut_lib.migration.phases.drop_legacy_tags import CONFIRMATION, DropLegacyTags
+from genonaut_lib.migration.runner import apply_plan, verify_phase
 from genonaut_lib.settings import Settings
 from tests.notebooks.reference import FOLDER, ROOT, STEPS, ReferenceStep, fill, parameterised
 

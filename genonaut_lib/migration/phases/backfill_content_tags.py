@@ -33,8 +33,13 @@ class BackfillContentTags:
     notebook: str = "21_backfill_content_tags"
 
     def check(self, context: Context) -> list[Check]:
-        """Return whether the junction and its triggers are there."""
-        return [revision_check(context.connection, revisions.CREATE_CONTENT_TAGS)]
+        """Return whether the junction and its triggers are there, and every id in the arrays has its tag."""
+        checks = [revision_check(context.connection, revisions.CREATE_CONTENT_TAGS)]
+        for source in ContentSource if checks[0].holds else ():
+            rows = context.connection.execute(block(FILE, "unknown_ids").sql(table=source.table)).fetchall()
+            named = ", ".join(f"item {item}: {tag}" for item, tag in rows) or "every id has its tag"
+            checks.append(Check(f"ids in {source.table}.tags", not rows, named))
+        return checks
 
     def plan(self, context: Context) -> Plan:
         """Return the batches of each table and the vacuum, or nothing once every range is worked off."""
@@ -62,14 +67,18 @@ class BackfillContentTags:
             self.name, found.examined, found.mismatches, junction_figures(context), tuple(found.samples)
         )
 
+    def require_undoable(self, context: Context) -> None:
+        """Raise CannotUndo while a later phase is applied."""
+        require_newest(context, revisions.CREATE_CONTENT_TAGS)
+
     def undo(self, context: Context) -> Outcome:
         """Empty the junction and forget the checkpoints; the arrays hold everything."""
-        require_newest(context, revisions.CREATE_CONTENT_TAGS)
+        self.require_undoable(context)
+        backfill.forget(context.connection, TASK.name)
         removed = 0
         for source in ContentSource:
             cursor = context.connection.execute(block(FILE, "empty_out").sql(), {"source": source.junction})
             removed += cursor.rowcount
-        backfill.forget(context.connection, TASK.name)
         return Outcome(self.name, {"relationships removed": removed})
 
 
@@ -77,10 +86,9 @@ def compare_junction(context: Context) -> Comparison:
     """Return every difference between arrays and junction, orphans beyond the last item included."""
     found = compare(context.connection, block(FILE, "mismatches"))
     for source in ContentSource:
-        row = context.connection.execute(block("catalog", "id_bounds").sql(table=source.table)).fetchone()
-        assert row is not None
-        values = {"source": source.junction, "after": row[0], "upto": row[1], "limit": SAMPLES}
-        found.add(source, context.connection.execute(block(FILE, "beyond").sql(), values).fetchall())
+        values = {"source": source.junction, "limit": SAMPLES}
+        beyond = block(FILE, "beyond").sql(table=source.table)
+        found.add(source, context.connection.execute(beyond, values).fetchall())
     return found
 
 

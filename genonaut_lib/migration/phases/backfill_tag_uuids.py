@@ -96,12 +96,16 @@ class BackfillTagUuids:
             "doubles merged": elements - tags - in_arrays,
         }
 
+    def require_undoable(self, context: Context) -> None:
+        """Raise CannotUndo while a later phase is applied."""
+        require_newest(context, revisions.EXPAND_TAG_COLUMNS)
+
     def undo(self, context: Context) -> Outcome:
         """Set the new column back to null everywhere and build the legacy index again; the names are untouched."""
-        require_newest(context, revisions.EXPAND_TAG_COLUMNS)
+        self.require_undoable(context)
         backfill.forget(context.connection, UNDO.name)
         result = run_backfill(context, UNDO)
-        self._run(context, [_create_index(source) for source in ContentSource])
+        self._run(context, [step for source in ContentSource for step in _create_index(source)])
         for task in (TASK.name, UNDO.name):
             backfill.forget(context.connection, task)
         return Outcome(self.name, {"items cleared": result.rows_changed})
@@ -126,10 +130,16 @@ def _drop_index(source: ContentSource) -> Action:
     return action(f"drop:{index}", block(FILE, "drop_legacy_index"), done=gone, index=index)
 
 
-def _create_index(source: ContentSource) -> Action:
+def _create_index(source: ContentSource) -> list[Action]:
+    """A killed CREATE INDEX CONCURRENTLY leaves an invalid index, which must go before the next try."""
     index = _index(source)
+    no_ruin = probe("has_invalid_index", index, wanted=False)
     there = probe("has_valid_index", index)
-    return action(f"create:{index}", block(FILE, "create_legacy_index"), done=there, table=source.table, index=index)
+    create = block(FILE, "create_legacy_index")
+    return [
+        action(f"clear:{index}", block(FILE, "drop_legacy_index"), done=no_ruin, index=index),
+        action(f"create:{index}", create, done=there, table=source.table, index=index),
+    ]
 
 
 def _vacuum(source: ContentSource) -> Action:

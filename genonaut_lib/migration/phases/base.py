@@ -9,8 +9,8 @@ from typing import Protocol
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import CannotUndo, CheckFailed, PlanChanged
-from genonaut_lib.migration import ledger, revisions
+from genonaut_lib.errors import CannotUndo, CheckFailed
+from genonaut_lib.migration import revisions
 from genonaut_lib.migration.backfill import Backfill, BackfillResult, BackfillTask, Progress
 from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification
 from genonaut_lib.settings import Settings
@@ -58,8 +58,11 @@ class Phase(Protocol):
     def verify(self, context: Context) -> Verification:
         """Compare what is there with what should be; nothing but the ledger is changed."""
 
+    def require_undoable(self, context: Context) -> None:
+        """Raise CannotUndo where undoing would lose data or pull the ground from under a later phase."""
+
     def undo(self, context: Context) -> Outcome:
-        """Take the phase back; raise CannotUndo where that would lose data."""
+        """Take the phase back; call `require_undoable` first."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,13 @@ class SchemaPhase:
         missing = [step.id for step in probes if not step.is_done(context.connection)]
         return Verification(self.name, len(probes), len(missing), {"statements": len(probes)}, tuple(missing))
 
-    def undo(self, context: Context) -> Outcome:
-        """Downgrade to the revision before this phase; raise CannotUndo while a later one is applied."""
+    def require_undoable(self, context: Context) -> None:
+        """Raise CannotUndo unless this phase's revision is the newest one."""
         require_newest(context, self.revision)
+
+    def undo(self, context: Context) -> Outcome:
+        """Downgrade to the revision before this phase."""
+        self.require_undoable(context)
         revisions.downgrade(context.settings, self.before)
         return Outcome(self.name, {"revision": self.before})
 
@@ -120,40 +127,6 @@ def require(checks: Iterable[Check]) -> None:
     failed = [f"{check.subject}: {check.finding}" for check in checks if not check.holds]
     if failed:
         raise CheckFailed("Not ready. " + "; ".join(failed) + ".")
-
-
-def apply_plan(phase: Phase, context: Context, plan: Plan) -> Outcome:
-    """Apply a phase whose plan was shown; raise PlanChanged when it is another one by now.
-
-    A plan that became shorter because a killed start got further is the same work; anything new is not.
-    """
-    require(phase.check(context))
-    now = phase.plan(context)
-    shown = {(step.id, step.text) for step in plan.actions}
-    added = [step.id for step in now.actions if (step.id, step.text) not in shown]
-    if added:
-        raise PlanChanged(
-            f"The plan of {phase.name} changed since it was shown; new: {', '.join(added)}.",
-            hint="Run the plan cell again and read it.",
-        )
-    return phase.apply(context)
-
-
-def verify_phase(phase: Phase, context: Context) -> Verification:
-    """Verify a phase and write the finding into the ledger, passed or not."""
-    verification = phase.verify(context)
-    ledger.record_verification(context.connection, verification, context.run_id)
-    return verification
-
-
-def undo_phase(phase: Phase, context: Context) -> Outcome:
-    """Take a phase back and write so into the ledger; the gates that stood open for it close.
-
-    Raises CannotUndo while a later phase is applied, since the later one rests on it.
-    """
-    outcome = phase.undo(context)
-    ledger.record_undo(context.connection, phase.name, context.run_id)
-    return outcome
 
 
 def require_newest(context: Context, revision: str) -> None:

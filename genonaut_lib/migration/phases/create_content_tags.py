@@ -42,8 +42,13 @@ class CreateContentTags(SchemaPhase):
             action("create:content_tags", block(FILE, "create_table"), done=probe("has_relation", "content_tags")),
             action(f"create:{index}", block(FILE, "create_tag_index"), done=probe("has_valid_index", index)),
             action("create:sync_function", block(FILE, "create_sync_function")),
+            action("grant:reading", block(FILE, "grant_reading")),
         ]
-        return steps + [_trigger(source) for source in ContentSource]
+        return steps + [
+            _trigger(source, name, trigger)
+            for source in ContentSource
+            for name, trigger in (("sync", "sync_content_tags"), ("truncate", "empty_content_tags"))
+        ]
 
     def undo_actions(self) -> list[Action]:
         """Drop triggers, function and table; the arrays hold everything the junction held."""
@@ -59,11 +64,11 @@ class CreateContentTags(SchemaPhase):
         ]
 
 
-def _trigger(source: ContentSource) -> Action:
+def _trigger(source: ContentSource, name: str, trigger: str) -> Action:
     return action(
-        f"create:sync_trigger:{source.table}",
-        block(FILE, "create_sync_trigger"),
-        done=probe("has_trigger", source.table, trigger="sync_content_tags"),
+        f"create:{name}_trigger:{source.table}",
+        block(FILE, f"create_{name}_trigger"),
+        done=probe("has_trigger", source.table, trigger=trigger),
         table=source.table,
         source=sql.Literal(source.junction),
     )

@@ -14,7 +14,7 @@ from genonaut_lib.errors import CannotUndo, ConfirmationMissing
 from genonaut_lib.migration import ledger, revisions
 from genonaut_lib.migration.phases.backfill_tag_uuids import has_untagged
 from genonaut_lib.migration.phases.base import Context, SchemaPhase
-from genonaut_lib.migration.phases.expand_tag_columns import ExpandTagColumns, drop_mirror_triggers
+from genonaut_lib.migration.phases.expand_tag_columns import create_mirror
 from genonaut_lib.migration.plan import Action, Check, Outcome, action, probe
 from genonaut_lib.vocabulary import ContentSource
 
@@ -52,7 +52,6 @@ class DropLegacyTags(SchemaPhase):
         steps: list[Action] = []
         for source in ContentSource:
             steps += _not_null(source.table)
-        steps += drop_mirror_triggers()
         for source in ContentSource:
             gone = probe("has_column", source.table, wanted=False, column="tags_old")
             drop = block(FILE, "drop_legacy_column")
@@ -70,7 +69,7 @@ class DropLegacyTags(SchemaPhase):
             )
             index = f"idx_{table}_tags_gin"
             steps.append(action(f"create:{index}", block(FILE, "restore_gin_index"), table=table, index=index))
-        return steps + [step for step in ExpandTagColumns().actions() if not step.id.startswith("swap:")]
+        return steps + create_mirror()
 
     def apply(self, context: Context) -> Outcome:
         """Drop the column; raise ConfirmationMissing unless `confirm` is the agreed text."""
@@ -80,14 +79,14 @@ class DropLegacyTags(SchemaPhase):
         revisions.upgrade(context.settings, self.revision, self.confirm)
         return Outcome(self.name, {"statements run": len(todo), "revision": self.revision})
 
-    def undo(self, context: Context) -> Outcome:
-        """Refuse while there is content, since the names are gone; restore the empty columns otherwise."""
+    def require_undoable(self, context: Context) -> None:
+        """Raise CannotUndo while there is content, since its names are gone."""
+        super().require_undoable(context)
         require_empty(context.connection)
-        return super().undo(context)
 
 
 def gate(connection: Connection, confirm: str) -> None:
-    """Raise GateClosed for content whose UUID backfill was not verified, ConfirmationMissing for an unconfirmed drop."""
+    """Raise GateClosed for content not verified, ConfirmationMissing for a drop nobody typed out."""
     if not is_empty(connection):
         revisions.require_verified(connection, *GATE)
         require_confirmed(confirm)
@@ -108,6 +107,19 @@ def require_empty(connection: Connection) -> None:
         raise CannotUndo(
             "The legacy tag names were dropped and cannot be made again.", hint="Restore a backup from before."
         )
+
+
+def require_no_content(connection: Connection) -> None:
+    """Raise CannotUndo while either content table holds a row: the workbench drops nobody's content."""
+    if not is_empty(connection):
+        raise CannotUndo("The gallery holds content, which the workbench does not drop.")
+
+
+def require_no_quarantine(connection: Connection) -> None:
+    """Raise CannotUndo while the ledger holds quarantined elements: after step 13 it is their only copy."""
+    row = connection.execute(block("catalog", "is_empty").sql(table="workbench.unmapped_tags")).fetchone()
+    if row is not None and not row[0]:
+        raise CannotUndo("workbench.unmapped_tags holds elements that exist nowhere else.", hint="Copy them first.")
 
 
 def is_empty(connection: Connection) -> bool:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.migration import revisions
+from genonaut_lib.errors import CannotUndo
+from genonaut_lib.migration import backfill, revisions
 from genonaut_lib.migration.backfill import forget_action
 from genonaut_lib.migration.phases.base import Context, SchemaPhase
 from genonaut_lib.migration.plan import Action, Check, Probe, Verification, action, probe
@@ -17,7 +19,6 @@ from genonaut_lib.vocabulary import ContentSource
 
 FILE = "expand_tag_columns"
 TRIGGERS = ("mirror_on_insert", "mirror_on_update")
-_TRIGGER_NAMES = {"mirror_on_insert": "mirror_tags_on_insert", "mirror_on_update": "mirror_tags_on_update"}
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,17 @@ class ExpandTagColumns(SchemaPhase):
             return Verification(self.name, 0, 0, {"note": "verified before the legacy column was dropped"})
         return super().verify(context)
 
+    def require_undoable(self, context: Context) -> None:
+        """Raise CannotUndo while the column's backfill is applied, or once the legacy column is going."""
+        super().require_undoable(context)
+        require_whole(context.connection)
+
     def actions(self) -> list[Action]:
         """The mirror function first, so that no row is written between the column and its trigger's body."""
         steps = [action("create:mirror_function", block(FILE, "create_mirror_function"))]
         for source in ContentSource:
-            table = source.table
-            steps.append(action(f"swap:{table}", block(FILE, "swap_tags_column"), done=_swapped(table), table=table))
-            steps += [
-                action(
-                    f"create:{name}:{table}",
-                    block(FILE, f"create_{name}"),
-                    done=probe("has_trigger", table, trigger=_TRIGGER_NAMES[name]),
-                    table=table,
-                )
-                for name in TRIGGERS
-            ]
+            swap = block(FILE, "swap_tags_column")
+            steps.append(action(f"swap:{source.table}", swap, done=_swapped(source.table), table=source.table))
         return steps
 
     def undo_actions(self) -> list[Action]:
@@ -75,6 +72,24 @@ class ExpandTagColumns(SchemaPhase):
             still_there = probe("has_column", table, wanted=False, column="tags_old")
             steps.append(action(f"restore:{table}", block(FILE, "restore_tags_column"), done=still_there, table=table))
         return [*steps, action("drop:mirror_function", block(FILE, "drop_mirror_function"))]
+
+
+def create_mirror() -> list[Action]:
+    """Return the actions that mirror the new column into the old one on tables that have both."""
+    steps = [action("create:mirror_function", block(FILE, "create_mirror_function"))]
+    return steps + [
+        action(f"create:{name}:{source.table}", block(FILE, f"create_{name}"), table=source.table)
+        for source in ContentSource
+        for name in TRIGGERS
+    ]
+
+
+def require_whole(connection: Connection) -> None:
+    """Raise CannotUndo once 13 has begun: a table without its legacy column cannot get it back."""
+    if not all(_swapped(source.table).holds(connection) for source in ContentSource):
+        raise CannotUndo("13_drop_legacy_tags has begun.", hint="Run it to its end, or restore a backup from before.")
+    if backfill.status(connection, "backfill_tag_uuids").ranges:
+        raise CannotUndo("The backfill of the new column is applied.", hint="`genonaut undo backfill_tag_uuids` first.")
 
 
 def drop_mirror_triggers() -> list[Action]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.migration import revisions
+from genonaut_lib.migration import backfill, revisions
 from genonaut_lib.migration.backfill import BackfillTask, forget_action
 from genonaut_lib.migration.phases.base import Context, SchemaPhase, run_backfill
 from genonaut_lib.migration.plan import Action, Outcome, Plan, Verification, action, probe
@@ -61,14 +61,11 @@ class SeedTags(SchemaPhase):
         tables = ("tags", "tag_parents", "tag_aliases")
         indexes = {"tag_parents_index": "idx_tag_parents_parent", "tag_aliases_index": "idx_tag_aliases_tag"}
         names = {name: name for name in tables} | indexes
-        return [
-            action(
-                f"create:{name}",
-                block("seed_tags", f"create_{name}"),
-                done=probe("has_relation", relation),
-            )
+        steps = [
+            action(f"create:{name}", block("seed_tags", f"create_{name}"), done=probe("has_relation", relation))
             for name, relation in names.items()
         ]
+        return [*steps, action("grant:reading", block("seed_tags", "grant_reading"))]
 
     def undo_actions(self) -> list[Action]:
         """Drop the three tables, forget the counted spellings; the legacy arrays were never touched."""
@@ -94,6 +91,10 @@ class SeedTags(SchemaPhase):
         if not self.plan(context).actions:
             return Outcome(self.name, {"statements run": 0})
         super().apply(context)
+        if backfill.status(context.connection, OBSERVE.name).complete:
+            # Seeded before: names may have come since by updates of old rows, so all are counted anew.
+            backfill.forget(context.connection, OBSERVE.name)
+            context.connection.execute(block("seed_tags", "clear_spellings").sql())
         observed = run_backfill(context, OBSERVE)
         _settle(context.connection)
         return Outcome(self.name, {"items read": observed.rows_read, **_counts(context.connection)})

@@ -40,6 +40,9 @@ class VerifyContentTags:
             self.name, found.examined, found.mismatches, junction_figures(context), tuple(found.samples)
         )
 
+    def require_undoable(self, context: Context) -> None:
+        """Allow it always: there is nothing to take back but the record."""
+
     def undo(self, context: Context) -> Outcome:
         """Do nothing."""
         return Outcome(self.name, {"statements run": 0})
