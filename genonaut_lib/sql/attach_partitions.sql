@@ -42,7 +42,7 @@ begin
         from pg_class c cross join lateral aclexplode(c.relacl) a
         where c.oid in (to_regclass('content_items'), to_regclass('content_items_auto')) and a.grantee <> c.relowner
     loop
-        execute format('grant %s on content_items_all to %s', found.privilege, found.role);
+        execute 'grant ' || found.privilege || ' on content_items_all to ' || found.role;
     end loop;
 end
 $$;

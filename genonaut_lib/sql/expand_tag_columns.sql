@@ -23,7 +23,8 @@ begin
         return new;
     end if;
     if exists (select from unnest(new.tags) wanted left join tags t on t.id = wanted where t.id is null) then
-        raise exception 'tags holds an id that no tag has: %', new.tags using errcode = 'foreign_key_violation';
+        raise exception using message = 'tags holds an id that no tag has: ' || new.tags::text,
+            errcode = 'foreign_key_violation';
     end if;
     new.tags_old := coalesce((
         select jsonb_agg(t.name order by wanted.position)

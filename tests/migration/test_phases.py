@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from psycopg.errors import ForeignKeyViolation
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import CannotUndo, CheckFailed, ConfirmationMissing, GateClosed, PlanChanged
@@ -249,6 +250,62 @@ def test_the_whole_migration_can_be_run_again_on_its_own_result(context: Context
         for name in PHASES:
             apply(context, name)
     assert all(not phase.plan(context).actions for phase in PHASES.values())
+
+
+def test_an_application_role_can_read_and_write_through_every_phase(context: Context, gallery: Gallery) -> None:
+    """A role with rights on the old tables alone keeps writing, and reads what the migration made."""
+    connection = context.connection
+    role = f"app_{uuid.uuid4().hex[:8]}"
+    gallery.legacy_item(["a"])
+    creator = gallery.user()
+    for grant in ("select, insert, update, delete on all tables", "usage on all sequences"):
+        connection.execute(f"create role {role}" if grant.startswith("select") else "select 1")  # type: ignore[arg-type]
+        connection.execute(f"grant {grant} in schema public to {role}")  # type: ignore[arg-type]
+    try:
+        for name in PHASES:
+            apply(context, name)
+            connection.execute(f"set role {role}")  # type: ignore[arg-type]
+            gallery.connection.execute(
+                "insert into content_items (title, content_type, content_data, prompt, creator_id)"
+                " values ('x', 'text', '', '', %s)",
+                [creator],
+            )
+            connection.execute("reset role")
+        connection.execute(f"set role {role}")  # type: ignore[arg-type]
+        rows = connection.execute("select count(*) from content_items_all, tags, (select from content_tags) links")
+        assert rows.fetchone() == (9,)
+    finally:
+        connection.execute("reset role")
+        connection.execute(f"drop owned by {role}")  # type: ignore[arg-type]
+        connection.execute(f"drop role {role}")  # type: ignore[arg-type]
+
+
+def test_undoing_the_junction_closes_the_gate_of_the_partitions(context: Context, gallery: Gallery) -> None:
+    """A junction that was emptied is not attached upon, whatever it was verified for before."""
+    fill(gallery)
+    apply_before(context, "attach_partitions")
+    undo_phase(PHASES["backfill_content_tags"], context)
+    with pytest.raises(CheckFailed, match="junction"):
+        apply(context, "attach_partitions")
+    with pytest.raises(GateClosed):
+        revisions.upgrade(context.settings, "head")
+
+
+def test_an_id_that_no_tag_has_is_refused_where_it_is_written(context: Context, gallery: Gallery) -> None:
+    """Between the swap and the junction's foreign key, the mirror stands in for it."""
+    gallery.legacy_item(["a"])
+    apply_before(context, "backfill_tag_uuids")
+    with pytest.raises(ForeignKeyViolation, match="no tag has"):
+        gallery.item([uuid.UUID(int=7)])
+
+
+def test_emptying_a_table_empties_its_side_of_the_junction(context: Context, gallery: Gallery) -> None:
+    """TRUNCATE leaves no orphans either."""
+    fill(gallery)
+    apply_before(context, "attach_partitions")
+    context.connection.execute("truncate content_items")
+    rows = context.connection.execute("select distinct content_source from content_tags").fetchall()
+    assert rows == [("auto",)]
 
 
 def test_a_plan_with_new_statements_is_not_applied_unseen(context: Context, gallery: Gallery) -> None:

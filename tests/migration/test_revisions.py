@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.errors import GateClosed
+from genonaut_lib.errors import CannotUndo, ConfirmationMissing, GateClosed
 from genonaut_lib.migration import ledger, revisions
 from genonaut_lib.migration.plan import Verification
 from genonaut_lib.settings import Settings
@@ -47,6 +47,24 @@ def test_the_chain_can_be_walked_down_and_up_step_by_step(settings: Settings, co
     revisions.upgrade(settings, "head")
     assert connection.execute(RELATIONS).fetchall() == at_head
     revisions.check(settings)
+
+
+def test_content_is_never_dropped_by_a_downgrade(settings: Settings, gallery: Gallery) -> None:
+    """`alembic downgrade base` on an adopted gallery stops before its tables."""
+    gallery.legacy_item(["anime"])
+    with pytest.raises(CannotUndo, match="does not drop"):
+        revisions.downgrade(settings, "base")
+    row = gallery.connection.execute("select count(*) from content_items").fetchone()
+    assert row == (1,)
+
+
+def test_the_drop_of_the_names_wants_its_confirmation_on_every_path(settings: Settings, gallery: Gallery) -> None:
+    """A passed verification alone does not open the point of no return to plain alembic."""
+    revisions.upgrade(settings, revisions.EXPAND_TAG_COLUMNS)
+    gallery.item([])
+    ledger.record_verification(gallery.connection, Verification("backfill_tag_uuids", 1, 0), None)
+    with pytest.raises(ConfirmationMissing):
+        revisions.upgrade(settings, "head")
 
 
 def test_a_contracting_revision_refuses_unverified_content(settings: Settings, gallery: Gallery) -> None:
