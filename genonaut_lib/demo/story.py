@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from rich.console import JustifyMethod
 from rich.panel import Panel
 from rich.table import Table
 
@@ -15,7 +16,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import VerificationFailed, WrongEnvironment
 from genonaut_lib.migration import adoption, ledger
-from genonaut_lib.migration.phases import BY_NOTEBOOK
+from genonaut_lib.migration.phases import PHASES
 from genonaut_lib.runs import pipelines
 from genonaut_lib.runs.pipelines import StepReport
 from genonaut_lib.settings import Settings, load_settings, project_root
@@ -91,15 +92,15 @@ def _screen(connection: Connection, settings: Settings, show: Print, seconds: fl
 
 def _verified_table(connection: Connection) -> Table:
     table = Table(title="Migrated and verified", title_justify="left", box=None, header_style="bold")
-    for column in ("phase", "examined", "mismatches", "what"):
-        table.add_column(column, justify="right" if column in ("examined", "mismatches") else "left")
-    titles = {phase.name: phase.title for phase in BY_NOTEBOOK.values()}
+    for column in ("notebook", "examined", "mismatches", "what"):
+        justify: JustifyMethod = "right" if column in ("examined", "mismatches") else "left"
+        table.add_column(column, justify=justify, no_wrap=column == "notebook")
     for name in VERIFIED:
         record = ledger.last_verification(connection, name)
         if record is None or not record.passed:
             raise VerificationFailed(f"Phase {name} is not verified in this database.")
         figures = ", ".join(f"{key} {value:,}" for key, value in record.details.items() if isinstance(value, int))
-        table.add_row(titles[name], f"{record.examined:,}", str(record.mismatches), figures)
+        table.add_row(PHASES[name].notebook, f"{record.examined:,}", str(record.mismatches), figures)
     return table
 
 
@@ -112,9 +113,9 @@ def _unmapped_line(connection: Connection) -> str:
 
 def _gallery_table(connection: Connection) -> Table:
     table = Table(title="Gallery, first page of 25, ms", title_justify="left", box=None, header_style="bold")
-    columns = ("question", "faster", "p50 before", "p50 after", "p95 before", "p95 after", "same rows")
+    columns = ("question", "faster", "p50 before", "p50 after", "p95 before", "p95 after", "same")
     for column in columns:
-        table.add_column(column, justify="left" if column in ("question", "same rows") else "right")
+        table.add_column(column, justify="left" if column in ("question", "same") else "right", no_wrap=True)
     for pair in bench.comparisons(connection):
         times = (pair.before.p50_ms, pair.after.p50_ms, pair.before.p95_ms, pair.after.p95_ms)
         same = "yes" if pair.same_rows else "timed out"

@@ -225,6 +225,15 @@ def test_a_start_killed_during_initdb_is_made_good(survivor: bool, fresh_state: 
     assert ask(url, "select 1") == [(1,)]
 
 
+def test_an_initdb_killed_while_it_wrote_its_first_file_is_made_good(fresh_state: Path) -> None:
+    """PG_VERSION is empty for a moment, which the wheel cannot read."""
+    folder = fresh_state / "test" / "postgres"
+    folder.mkdir(parents=True)
+    (folder / "PG_VERSION").touch()
+    (folder.parent / ".initialising").touch()
+    assert ask(start(load_settings("test")), "select 1") == [(1,)]
+
+
 def test_a_half_made_folder_of_unknown_origin_is_a_sentence_that_says_what_to_do(fresh_state: Path) -> None:
     """A PG_VERSION without our mark may be somebody's data: it is left alone, and the folder to remove is named."""
     folder = fresh_state / "test" / "postgres"
