@@ -50,15 +50,17 @@ def start_postgres(environment: str, settings: ServerSettings) -> str:
     """
     folder = _folder(environment, "postgres")
     with _starting(environment):
-        server = _postgres(folder)
+        log = folder / "log"
         try:
+            _clear_half_made(folder)
+            server = _postgres(folder)
             _initialise(server, folder)
             _configure(folder, settings)
             _ensure_running(server)
-        except (subprocess.SubprocessError, OSError, AssertionError) as error:
+        except (subprocess.SubprocessError, OSError, ValueError, RuntimeError, AssertionError) as error:
             raise ServerStartFailed(
-                f"The embedded PostgreSQL did not start ({type(error).__name__}). {_tail(server.log)}",
-                hint=f"Look at {server.log}; `genonaut down` and removing {folder} start afresh.",
+                f"The embedded PostgreSQL did not start ({type(error).__name__}). {_tail(log)}",
+                hint=f"Look at {log}; `genonaut down` and removing {folder} start afresh.",
             ) from error
         return server.get_uri()
 
@@ -131,23 +133,29 @@ def _postgres(folder: Path) -> PostgresServer:
     return server
 
 
-def _initialise(server: PostgresServer, folder: Path) -> None:
-    """Make the cluster unless there is one; one left half-made by a killed initdb is made anew.
+def _clear_half_made(folder: Path) -> None:
+    """Remove a cluster that a killed initdb left half-made.
 
     The mark stands from before initdb to after it. A server never ran on a marked folder, so
     nothing but initdb's own files can be lost with it.
     """
-    mark = folder.parent / ".initialising"
-    if mark.exists():
+    if _mark(folder).exists():
         _wait_for_processes(str(folder))
-        shutil.rmtree(folder)
-        folder.mkdir()
-    if not (folder / "PG_VERSION").exists():
-        mark.touch()
-        server.ensure_pgdata_inited()
-        mark.unlink()
-    else:
-        server.ensure_pgdata_inited()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _initialise(server: PostgresServer, folder: Path) -> None:
+    """Make the cluster unless there is one."""
+    new = not (folder / "PG_VERSION").exists()
+    if new:
+        _mark(folder).touch()
+    server.ensure_pgdata_inited()
+    if new or _mark(folder).exists():
+        _mark(folder).unlink()
+
+
+def _mark(folder: Path) -> Path:
+    return folder.parent / ".initialising"
 
 
 def _wait_for_processes(word: str, seconds: float = 30) -> None:

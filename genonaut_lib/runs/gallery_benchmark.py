@@ -17,6 +17,8 @@ class GalleryBenchmark:
     def __init__(self, environment: str, moment: str, repeats: int, timeout_s: float) -> None:
         if moment not in (bench.BEFORE, bench.AFTER):
             raise InvalidInput(f"moment is {moment!r}, and must be 'before' or 'after'.")
+        if repeats < 1:
+            raise InvalidInput(f"repeats is {repeats}, and must be at least 1.")
         self.moment, self.repeats, self.timeout_s = moment, repeats, timeout_s
         with translated():
             self.connection = engine.connect(settings_of(environment))

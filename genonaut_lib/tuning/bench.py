@@ -146,7 +146,7 @@ def _measure(
         limit = timeout_s * 1000
         return Measurement(case, path, None, limit, limit, len(times))
     finally:
-        connection.execute("reset statement_timeout")
+        connection.execute("select set_config('statement_timeout', '0', false)")
     return Measurement(case, path, tuple(keys), _percentile(times, 0.5), _percentile(times, 0.95), len(times))
 
 
