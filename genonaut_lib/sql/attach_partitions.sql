@@ -33,19 +33,7 @@ create index concurrently if not exists {index} on {table} (created_at desc, id 
 create table if not exists content_items_all (like content_items including defaults) partition by list (source_type);
 alter table content_items_all alter column source_type drop default;
 -- Whatever a role may do with the tables, it may do with their parent.
-do $$
-declare found record;
-begin
-    for found in
-        select distinct case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as role,
-               a.privilege_type as privilege
-        from pg_class c cross join lateral aclexplode(c.relacl) a
-        where c.oid in (to_regclass('content_items'), to_regclass('content_items_auto')) and a.grantee <> c.relowner
-    loop
-        execute 'grant ' || found.privilege || ' on content_items_all to ' || found.role;
-    end loop;
-end
-$$;
+select workbench.carry_rights('content_items_all');
 
 -- name: create_parent_identity_index
 -- lock: none (no partition yet)
@@ -68,21 +56,7 @@ select setval('content_items_all_id_seq',
               (select greatest(1, max(id)) from (select max(id) as id from content_items
                                                  union all select max(id) from content_items_auto) both_sources));
 -- Without a right on the new sequence, the application's next insert would fail.
-do $$
-declare found record;
-begin
-    for found in
-        select distinct case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as role,
-               a.privilege_type as privilege
-        from pg_class c cross join lateral aclexplode(c.relacl) a
-        where c.oid in (to_regclass('content_items'), to_regclass('content_items_auto')) and a.grantee <> c.relowner
-    loop
-        if found.privilege = 'INSERT' then
-            execute 'grant usage on sequence content_items_all_id_seq to ' || found.role;
-        end if;
-    end loop;
-end
-$$;
+select workbench.carry_rights('sequence content_items_all_id_seq', 'INSERT', 'usage');
 
 -- name: ids_are_shared
 select count(*) = 3 from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum

@@ -11,21 +11,7 @@ create table if not exists content_tags (
 -- name: grant_reading
 -- lock: none (rights only)
 -- Whoever may read the content may read the junction; it is written by the triggers, as their owner.
-do $$
-declare found record;
-begin
-    for found in
-        select distinct case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as role,
-               a.privilege_type as privilege
-        from pg_class c cross join lateral aclexplode(c.relacl) a
-        where c.oid in (to_regclass('content_items'), to_regclass('content_items_auto')) and a.grantee <> c.relowner
-    loop
-        if found.privilege = 'SELECT' then
-            execute 'grant select on content_tags to ' || found.role;
-        end if;
-    end loop;
-end
-$$;
+select workbench.carry_rights('content_tags', 'SELECT', 'select');
 
 -- name: create_tag_index
 -- lock: SHARE (table is empty)

@@ -113,3 +113,22 @@ create table if not exists workbench.measurements (
     samples integer not null,
     measured_at timestamptz not null default now()
 );
+
+-- name: carry_rights
+-- Roles that hold a privilege on the content tables get `given` (by default the same) on an object the
+-- migration made; without it an application with a role of its own would stand before a closed door.
+create or replace function workbench.carry_rights(object text, held text default null, given text default null)
+returns void language plpgsql as $$
+declare found record;
+begin
+    for found in
+        select distinct case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as role,
+               a.privilege_type as privilege
+        from pg_class c cross join lateral aclexplode(c.relacl) a
+        where c.oid in (to_regclass('content_items'), to_regclass('content_items_auto'))
+          and a.grantee <> c.relowner and (held is null or a.privilege_type = held)
+    loop
+        execute 'grant ' || coalesce(given, found.privilege) || ' on ' || object || ' to ' || found.role;
+    end loop;
+end
+$$;

@@ -2,3 +2,6 @@
 drop table if exists workbench.measurements, workbench.unmapped_tags, workbench.tag_spellings,
     workbench.backfills, workbench.verifications, workbench.runs, workbench.pipelines,
     workbench.loads, workbench.identity;
+
+-- name: drop_carry_rights
+drop function if exists workbench.carry_rights(text, text, text);

@@ -39,21 +39,7 @@ create index if not exists idx_tag_aliases_tag on tag_aliases (tag_id);
 -- name: grant_reading
 -- lock: none (rights only)
 -- Whoever may read the content may read its tags.
-do $$
-declare found record;
-begin
-    for found in
-        select distinct case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end as role,
-               a.privilege_type as privilege
-        from pg_class c cross join lateral aclexplode(c.relacl) a
-        where c.oid in (to_regclass('content_items'), to_regclass('content_items_auto')) and a.grantee <> c.relowner
-    loop
-        if found.privilege = 'SELECT' then
-            execute 'grant select on tags, tag_parents, tag_aliases to ' || found.role;
-        end if;
-    end loop;
-end
-$$;
+select workbench.carry_rights('tags, tag_parents, tag_aliases', 'SELECT', 'select');
 
 -- name: drop_tables
 -- lock: ACCESS EXCLUSIVE
