@@ -252,7 +252,7 @@ def test_a_state_folder_with_a_long_path_works(fresh_state: Path, monkeypatch: p
     assert ask(start(settings), "select 1") == [(1,)]
     with redis.Redis.from_url(embedded.start_redis("test")) as client:
         assert client.ping()
-    assert [server.pid is not None for server in embedded.status("test")] == [True, True]
+    assert len(embedded.stop("test")) == 2
 
 
 def test_a_stopped_server_that_nobody_buries_does_not_hold_stop_up(fresh_state: Path) -> None:
