@@ -7,6 +7,7 @@ Shapes: `dense` (106 tags, 75 an item), `zipf` (thousands of tags, long-tailed),
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -132,7 +133,8 @@ def shape_named(name: str) -> Shape:
 
 
 def _generate(connection: Connection, shape: Shape, items: int, seed: int, report: Callable[[int, int], None]) -> int:
-    values = _values(shape, items, seed) | {"tags": _stage_tags(connection, shape, items)}
+    rate = math.log(_stage_tags(connection, shape, items)) / _FULL
+    values = _values(shape, items, seed) | {"rate": rate}
     connection.execute(block("generation", "insert_creators").sql(), {"seed": seed})
     rebuild = _drop_indexes_of_empty_tables(connection)
     relationships = 0

@@ -36,12 +36,13 @@ select i, (
 from generate_series(%(first)s::bigint, %(last)s::bigint) i;
 
 -- name: draw_by_rank
--- Some tags are drawn for every item, a low rank far more often than a high one.
+-- Some tags are drawn for every item, a low rank far more often than a high one: the rank is e to the
+-- power of an even draw from 0 to ln(number of tags), which is `rate` times 2^31.
 insert into drawn_items (i, tags)
 select i, (
     select ('["' || string_agg((%(facets)s::text[])[no %% 6 + 1] || '::tag-' || no, '","') || '"]')::jsonb
     from (
-        select distinct floor(power(%(tags)s::float8, (hashint8extended(i * 64 + draw, %(seed)s::bigint) & 2147483647) / 2147483648::float8) - 1)::int as no
+        select distinct exp((hashint8extended(i * 64 + draw, %(seed)s::bigint) & 2147483647) * %(rate)s::float8)::int - 1 as no
         from generate_series(0, 35 + (hashint8extended(i, %(seed)s::bigint + 5) & 31)::int) draw
     ) drawn
 )
