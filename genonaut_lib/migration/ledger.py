@@ -36,14 +36,6 @@ def exists(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
-def environment_of(connection: Connection) -> str | None:
-    """Return the environment this database is marked with, or None when it is not."""
-    if not exists(connection):
-        return None
-    row = connection.execute(block("ledger", "environment").sql()).fetchone()
-    return str(row[0]) if row else None
-
-
 def mark_environment(connection: Connection, environment: str) -> None:
     """Mark this database as belonging to `environment`."""
     connection.execute(block("ledger", "mark_environment").sql(), {"environment": environment})
