@@ -110,6 +110,10 @@ class BackfillBusy(Refused):
     """Another worker holds this backfill."""
 
 
+class BackfillCancelled(GenonautError):
+    """The backfill was cancelled from another process; it goes on from its checkpoints when started again."""
+
+
 class PipelineBusy(Refused):
     """Another pipeline runs on this database."""
 

@@ -50,13 +50,15 @@ class RedisSettings(_Section):
 
 
 class ThrottleSettings(_Section):
-    """How large a backfill batch may grow; it is steered towards `batch_target_s`."""
+    """How hard a backfill may work: its sessions, and batches steered towards `batch_target_s`."""
 
     batch_target_s: float = Field(0.5, gt=0, le=60)
     batch_timeout_s: int = Field(30, ge=1, le=3600, description="a batch over it is halved and tried again")
     batch_rows_first: int = Field(2_000, ge=1)
     batch_rows_max: int = Field(100_000, ge=1)
     pause_s: float = Field(0.0, ge=0, le=60)
+    workers: int = Field(2, ge=1, le=64, description="sessions that work on disjoint ranges at once")
+    reconnect_s: float = Field(60.0, ge=0, le=3600, description="how long a lost connection is tried anew")
 
 
 class Settings(_Section):

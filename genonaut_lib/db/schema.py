@@ -215,6 +215,50 @@ backfills = _ledger_table(
     _timestamp("updated_at"),
 )
 
+backfill_wishes = _ledger_table(
+    "backfill_wishes",
+    Column("task", Text, primary_key=True),
+    Column("wanted", Text, nullable=False),
+    Column("workers", Integer),
+    Column("batch_target_s", Double),
+    Column("pause_s", Double),
+    Column("requested_by", Text, nullable=False),
+    _timestamp("requested_at"),
+)
+
+backfill_engines = _ledger_table(
+    "backfill_engines",
+    Column("engine_id", Uuid, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("run_id", Uuid),
+    Column("host", Text, nullable=False),
+    Column("process_id", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reasons", JSONB, nullable=False),
+    Column("workers", Integer),
+    *(Column(name, Double) for name in ("batch_target_s", "pause_s", "rows_per_second", "eta_s", "active_s")),
+    _timestamp("started_at"),
+    _timestamp("seen_at"),
+    _timestamp("ended_at", nullable=True),
+)
+
+backfill_events = _ledger_table(
+    "backfill_events",
+    Column("event_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("engine_id", Uuid, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+    _timestamp("at"),
+)
+
+changed_content = _ledger_table(
+    "changed_content",
+    Column("note_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("content_source", String(10), nullable=False),
+    Column("content_id", Integer),
+)
+
 tag_spellings = _ledger_table(
     "tag_spellings",
     Column("digest", LargeBinary, primary_key=True),

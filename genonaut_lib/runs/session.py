@@ -174,7 +174,17 @@ class ProgressBars:
                 mininterval=1.0,
                 file=sys.stdout,
             )
-        bar.set_postfix(changed=progress.rows_changed, refresh=False)
+        bar.set_postfix_str(_state_of(progress), refresh=False)
         bar.update(progress.rows_read - bar.n)
         if progress.rows_read >= progress.rows_total:
             bar.close()
+
+
+def _state_of(progress: Progress) -> str:
+    """Return what stands behind a bar: rows changed, the time left, and why the work waits, if it does."""
+    parts = [f"changed={progress.rows_changed:,}"]
+    if progress.held:
+        parts.append(f"waiting: {'; '.join(progress.held)}")
+    elif progress.eta_s is not None:
+        parts.append(f"left={tqdm.format_interval(progress.eta_s)}")
+    return ", ".join(parts)

@@ -76,6 +76,59 @@ create table if not exists workbench.backfills (
     check (after_id <= cursor_id and cursor_id <= upto_id)
 );
 
+-- name: backfill_wishes
+-- What people want of a backfill, said from any process; null leaves a knob to the settings.
+create table if not exists workbench.backfill_wishes (
+    task text primary key,
+    wanted text not null default 'run' check (wanted in ('run', 'pause', 'cancel')),
+    workers integer check (workers > 0),
+    batch_target_s double precision check (batch_target_s > 0),
+    pause_s double precision check (pause_s >= 0),
+    requested_by text not null,
+    requested_at timestamptz not null default now()
+);
+
+-- name: backfill_engines
+-- One row for each start of the engine; one that was not seen for some seconds has no process behind it.
+create table if not exists workbench.backfill_engines (
+    engine_id uuid primary key,
+    task text not null,
+    run_id uuid,
+    host text not null,
+    process_id integer not null,
+    state text not null default 'running',
+    reasons jsonb not null default '[]',
+    workers integer,
+    batch_target_s double precision,
+    pause_s double precision,
+    rows_per_second double precision,
+    eta_s double precision,
+    active_s double precision,
+    started_at timestamptz not null default now(),
+    seen_at timestamptz not null default now(),
+    ended_at timestamptz
+);
+
+-- name: backfill_events
+-- Why a backfill paused, went on, was retuned or ended: the record of its manners.
+create table if not exists workbench.backfill_events (
+    event_id bigint generated always as identity primary key,
+    task text not null,
+    engine_id uuid not null,
+    event text not null,
+    details jsonb not null,
+    at timestamptz not null default now()
+);
+
+-- name: changed_content
+-- Items written while the junction is loaded in bulk, to be caught up with afterwards; a null id means
+-- that the whole table was truncated.
+create table if not exists workbench.changed_content (
+    note_id bigint generated always as identity primary key,
+    content_source varchar(10) not null,
+    content_id integer
+);
+
 -- name: tag_spellings
 -- Every distinct element found in a legacy tag array, what it is, and the tag it became.
 create table if not exists workbench.tag_spellings (

@@ -17,9 +17,10 @@ from genonaut_lib.content.generation import SHAPES, generate
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import BackfillBusy, LockNotAcquired
+from genonaut_lib.errors import LockNotAcquired
 from genonaut_lib.migration import backfill
-from genonaut_lib.migration.backfill import Backfill, BackfillResult, BackfillTask
+from genonaut_lib.migration.backfill import BackfillResult, BackfillTask
+from genonaut_lib.migration.crew import Backfill
 from genonaut_lib.migration.phases import Context, backfill_content_tags, backfill_tag_uuids
 from genonaut_lib.migration.phases.backfill_content_tags import compare_junction
 from genonaut_lib.migration.verify import compare
@@ -34,16 +35,15 @@ BATCHED = {"batch_rows_first": 20, "batch_rows_max": 20}
 WORKER = """
 import sys
 from genonaut_lib.db import engine
-from genonaut_lib.migration.backfill import Backfill
+from genonaut_lib.migration.crew import Backfill
 from genonaut_lib.migration.phases import backfill_content_tags, backfill_tag_uuids
 from genonaut_lib.settings import load_settings
 
 task = {module.TASK.name: module.TASK for module in (backfill_content_tags, backfill_tag_uuids)}[sys.argv[1]]
 settings = load_settings("test")
 throttle = settings.throttle.model_copy(update={"batch_rows_first": 20, "batch_rows_max": 20, "pause_s": 0.005})
-with engine.connect(settings) as connection:
-    print("working", flush=True)
-    Backfill(connection, task, throttle).run()
+print("working", flush=True)
+Backfill(settings.model_copy(update={"throttle": throttle}), task).run()
 """
 
 
@@ -62,7 +62,7 @@ def end_worker(worker: subprocess.Popen[bytes]) -> None:
 
 def run(connection: Connection, task: BackfillTask, settings: Settings, **throttle: float) -> BackfillResult:
     knobs = settings.throttle.model_copy(update={**BATCHED, **throttle})
-    return Backfill(connection, task, knobs).run()
+    return Backfill(settings.model_copy(update={"throttle": knobs}), task).run()
 
 
 def count(connection: Connection, query: str) -> int:
@@ -319,13 +319,13 @@ def test_an_item_with_id_zero_is_backfilled_too(context: Context, gallery: Galle
     gallery.legacy_item(["a"], id=0)
     gallery.legacy_item(["a"], id=-5)
     apply_before(context, "backfill_tag_uuids")
-    Backfill(context.connection, UUIDS, context.settings.throttle).run()
+    Backfill(context.settings, UUIDS).run()
     assert count(context.connection, "select count(*) from content_items where tags is null") == 0
 
 
 def test_progress_counts_rows_really_changed(unlinked: Connection, settings: Settings) -> None:
     """Every report adds up to what was written, source by source."""
     seen: list[backfill.Progress] = []
-    Backfill(unlinked, JUNCTION, settings.throttle, seen.append).run()
+    Backfill(settings, JUNCTION, seen.append).run()
     last = {progress.source: (progress.rows_read, progress.rows_total, progress.rows_changed) for progress in seen}
     assert last == {"regular": (150, 150, 450), "auto": (150, 150, 450)}

@@ -11,7 +11,8 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import CannotUndo, CheckFailed
 from genonaut_lib.migration import revisions
-from genonaut_lib.migration.backfill import Backfill, BackfillResult, BackfillTask, Progress
+from genonaut_lib.migration.backfill import BackfillResult, BackfillTask, Progress
+from genonaut_lib.migration.crew import Backfill
 from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource
@@ -140,8 +141,8 @@ def require_newest(context: Context, revision: str) -> None:
 
 
 def run_backfill(context: Context, task: BackfillTask) -> BackfillResult:
-    """Run a backfill with the context's session, throttle and progress."""
-    return Backfill(context.connection, task, context.settings.throttle, context.report).run()
+    """Run a backfill with the context's settings and progress; it opens sessions of its own."""
+    return Backfill(context.settings, task, context.report, context.run_id).run()
 
 
 def revision_check(connection: Connection, needed: str) -> Check:

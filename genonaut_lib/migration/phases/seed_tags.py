@@ -26,7 +26,8 @@ from genonaut_lib.vocabulary import (
     tag_slug,
 )
 
-OBSERVE = BackfillTask("observe_spellings", block("seed_tags", "observe_spellings"))
+# One worker: every batch counts the same popular spellings, whose rows it keeps locked to its end.
+OBSERVE = BackfillTask("observe_spellings", block("seed_tags", "observe_spellings"), workers=1)
 
 
 @dataclass(frozen=True)
