@@ -61,6 +61,13 @@ class ThrottleSettings(_Section):
     reconnect_s: float = Field(60.0, ge=0, le=3600, description="how long a lost connection is tried anew")
 
 
+class BulkSettings(_Section):
+    """How the indexes of a junction that was loaded in bulk are built; null leaves it to the server."""
+
+    index_memory_mb: int | None = Field(None, ge=1, le=1_000_000, description="maintenance_work_mem of one build")
+    index_workers: int | None = Field(None, ge=0, le=64, description="parallel workers beside each build's own")
+
+
 class Settings(_Section):
     """All knobs of one environment.
 
@@ -74,6 +81,7 @@ class Settings(_Section):
     servers: ServerSettings = ServerSettings()
     redis: RedisSettings = RedisSettings()
     throttle: ThrottleSettings = ThrottleSettings()
+    bulk: BulkSettings = BulkSettings()
     notebooks: dict[str, dict[str, Any]] = {}
     database_url: SecretStr | None = Field(None, exclude=True)
     redis_url: SecretStr | None = Field(None, exclude=True)

@@ -76,7 +76,7 @@ def pause(task: Task = None, env: Env = None, confirm: Confirm = None) -> None:
 def resume(task: Task = None, env: Env = None, confirm: Confirm = None) -> None:
     """Let a paused backfill go on.
 
-        genonaut backfill resume backfill_tag_uuids --env demo
+    genonaut backfill resume backfill_tag_uuids --env demo
     """
     _say("let go on", task, env, confirm, wanted="run")
 
@@ -106,7 +106,7 @@ def set_knobs(
 ) -> None:
     """Turn the knobs of a backfill while it runs.
 
-        genonaut backfill set --workers 1 --batch-target-s 0.2 --env demo
+    genonaut backfill set --workers 1 --batch-target-s 0.2 --env demo
     """
     if workers is None and batch_target_s is None and pause_s is None:
         raise InvalidInput("Nothing to set.", hint="Give --workers, --batch-target-s or --pause-s.")

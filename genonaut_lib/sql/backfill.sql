@@ -89,3 +89,7 @@ select set_config('lock_timeout', %(lock_timeout)s, true),
 -- lock: ROW EXCLUSIVE on the ledger
 -- What the checkpoints stand for goes with the table or column it was written to.
 delete from workbench.backfills where task = {task};
+
+-- name: is_worked_off
+-- Whether a task was started and every range of it is done.
+select count(*) > 0 and coalesce(bool_and(cursor_id = upto_id), false) from workbench.backfills where task = %(task)s;

@@ -25,7 +25,8 @@ drop index if exists idx_content_tags_tag_src_content;
 
 -- name: is_noting
 -- Whether the triggers note changes instead of writing the junction.
-select prosrc like '%%changed_content%%' from pg_proc where oid = to_regproc('public.sync_content_tags');
+select exists (select from pg_proc where oid = to_regproc('public.sync_content_tags')
+               and prosrc like '%%changed_content%%');
 
 -- name: load
 -- No row locks and no conflicts: whoever changes an item meanwhile has it noted.
@@ -160,5 +161,7 @@ truncate content_tags;
 alter table content_tags add constraint content_tags_pkey primary key (content_id, content_source, tag_id);
 
 -- name: index_progress
--- Tuples done and in all of the index build of a session; the phases of a build count differently.
-select phase, tuples_done, tuples_total from pg_stat_progress_create_index where pid = %(pid)s;
+-- How far the index build of a session is: blocks while it scans the table, then tuples into the tree.
+select case when tuples_total > 0 then blocks_total + tuples_done * blocks_total / tuples_total else blocks_done end,
+       2 * blocks_total
+from pg_stat_progress_create_index where pid = %(pid)s and blocks_total > 0;

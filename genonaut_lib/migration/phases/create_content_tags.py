@@ -58,7 +58,9 @@ class CreateContentTags(SchemaPhase):
         ]
         return [
             forget_action("backfill_content_tags"),
+            forget_action("load_content_tags"),
             *steps,
+            action("clear:notes", block("bulk_content_tags", "clear_notes")),
             action("drop:sync_function", block(FILE, "drop_sync_function")),
             action("drop:content_tags", block(FILE, "drop_table")),
         ]
