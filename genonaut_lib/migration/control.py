@@ -25,6 +25,15 @@ SILENT_S = 5.0
 
 
 @dataclass(frozen=True)
+class Knobs:
+    """The knobs of a backfill that can be turned while it runs; None leaves one as it is."""
+
+    workers: int | None = None
+    batch_target_s: float | None = None
+    pause_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Wish:
     """What is wanted of a task: `run`, `pause` or `cancel`, and knobs that replace the settings'."""
 
@@ -34,14 +43,10 @@ class Wish:
     pause_s: float | None = None
     requested_by: str = ""
 
-
-@dataclass(frozen=True)
-class Knobs:
-    """The knobs of a backfill that can be turned while it runs; None leaves one as it is."""
-
-    workers: int | None = None
-    batch_target_s: float | None = None
-    pause_s: float | None = None
+    @property
+    def knobs(self) -> Knobs:
+        """The knobs alone."""
+        return Knobs(self.workers, self.batch_target_s, self.pause_s)
 
 
 @dataclass(frozen=True)

@@ -135,9 +135,9 @@ class _Desk:
         throttle = self.job.settings.throttle
         self.orders.batch_target_s = wish.batch_target_s or throttle.batch_target_s
         self.orders.pause_s = throttle.pause_s if wish.pause_s is None else wish.pause_s
-        if asdict(wish) | {"wanted": ""} != asdict(self.wish) | {"wanted": ""}:
-            knobs = {name: value for name, value in asdict(wish).items() if value is not None}
-            control.note(connection, self.task.name, self.engine_id, "retuned", **knobs)
+        if wish.knobs != self.wish.knobs:
+            details = asdict(wish.knobs) | {"requested_by": wish.requested_by}
+            control.note(connection, self.task.name, self.engine_id, "retuned", **details)
         self.wish = wish
 
     def _held_by(self, connection: Connection) -> tuple[Reason, ...]:
