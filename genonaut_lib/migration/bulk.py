@@ -120,11 +120,12 @@ def empty_actions(settings: Settings) -> list[Action]:
     """Return what takes a load back, finished or not: an empty junction, whole, with its triggers."""
     restore = block(FILE, "restore_key")
     has_key = probe("has_constraint", TABLE, constraint=KEY)
+    no_index = probe("has_relation", KEY, wanted=False)
     return [
         back_to_writing(),
         action("empty:content_tags", block(FILE, "empty")),
         action("clear:notes", block(FILE, "clear_notes")),
-        *(_clear(index, name) for index, name in ((KEY, KEY), (TAG_INDEX, TAG_INDEX))),
+        action(f"drop:{KEY}", block(FILE, "drop_index"), done=(has_key, no_index), index=KEY),
         action("restore:content_tags_pkey", restore, done=has_key),
         *build_tag_index(settings),
         action(f"add:{FOREIGN_KEY}", block(FILE, "add_foreign_key"), done=HAS_FOREIGN_KEY),
@@ -138,14 +139,14 @@ def _rows(id: str, name: str, source: ContentSource, *done: Probe) -> Action:
     return replace(step, lock="ROW EXCLUSIVE on content_tags")
 
 
-def _clear(id: str, index: str) -> Action:
+def _clear(index: str) -> Action:
     no_ruin = probe("has_invalid_index", index, wanted=False)
-    return action(f"clear:{id}", block(FILE, "drop_invalid_index"), done=no_ruin, index=index)
+    return action(f"clear:{index}", block(FILE, "drop_index"), done=no_ruin, index=index)
 
 
 def _build(settings: Settings, index: str, source: Block) -> list[Action]:
     create = action(f"build:{index}", source, done=probe("has_valid_index", index))
-    return [_clear(index, index), replace(create, statement=_memory(settings) + create.statement)]
+    return [_clear(index), replace(create, statement=_memory(settings) + create.statement)]
 
 
 def _memory(settings: Settings) -> sql.Composed:

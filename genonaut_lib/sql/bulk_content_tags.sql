@@ -40,7 +40,7 @@ written as (
 )
 select (select count(*) from batch), (select count(*) from written);
 
--- name: drop_invalid_index
+-- name: drop_index
 -- lock: ACCESS EXCLUSIVE (nobody uses the index yet)
 drop index if exists {index};
 
