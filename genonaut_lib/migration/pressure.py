@@ -131,7 +131,9 @@ def _archiver(archiver: Archiver | None, limit: int | None) -> list[Gauge]:
         return []
     text = "the archiver does not fail any more"
     if archiver.failed_wal is not None:
-        text = f"the archiver failed at {archiver.failed_wal} {archiver.failed_s or 0:.0f} s ago, its last try"
+        text = (
+            f"the archiver failed {archiver.failed_s or 0:.0f} s ago at {archiver.failed_wal}, nothing archived since"
+        )
     failing = Gauge("archiver", "failing", text, over=archiver.failed_wal is not None)
     if archiver.backlog is None:
         return [failing]
