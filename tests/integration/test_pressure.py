@@ -208,6 +208,12 @@ def test_a_query_that_cannot_be_answered_is_a_reason_that_says_why(query: str, s
     assert watched.execute("show transaction_read_only").fetchone() == ("off",)
 
 
+def test_a_query_leaves_nothing_of_its_own_in_the_session(watched: Connection) -> None:
+    """A setting it made would meet the next look, or whatever else the session is used for."""
+    reasons = watch(watched, query="select set_config('work_mem', '77MB', false) is null").look()
+    assert (reasons, watched.execute("show work_mem").fetchone() == ("77MB",)) == ((), False)
+
+
 def test_a_lost_connection_is_not_taken_for_a_failed_query(watched: Connection, second_session: Sessions) -> None:
     """The engine, which opens sessions, hears of it."""
     observed = watch(watched, query="select pg_terminate_backend(pg_backend_pid())")
