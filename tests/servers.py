@@ -66,17 +66,6 @@ def replica(url: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def program(name: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run one of PostgreSQL's programs beside the test, ended when the block is left."""
-    process = subprocess.Popen([_binary(name), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextlib.contextmanager
 def _state(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENONAUT_STATE", str(folder))

@@ -28,13 +28,16 @@ order by slot_name;
 
 -- name: archiver
 -- The backlog is the number of whole segments after the last archived one, which needs no rights and
--- does not grow with the backlog. It is null where that one is no plain segment (a history file).
+-- does not grow with the backlog. It is null where that one is no plain segment (a history file), or
+-- was forgotten with the statistics; greatest() alone would make that null a zero.
 select a.last_failed_wal, extract(epoch from clock_timestamp() - a.last_failed_time)::float8,
        coalesce(a.last_failed_time > coalesce(a.last_archived_time, '-infinity'), false),
-       greatest(0, floor((pg_current_wal_lsn() - '0/0'::pg_lsn) / size.segment) - 1 - (
-           ('x' || substr(plain.name, 9, 8))::bit(32)::bigint * (4294967296 / size.segment)
-           + ('x' || substr(plain.name, 17, 8))::bit(32)::bigint
-       ))::bigint
+       case when plain.name is not null then greatest(
+           0, floor((pg_current_wal_lsn() - '0/0'::pg_lsn) / size.segment) - 1 - (
+               ('x' || substr(plain.name, 9, 8))::bit(32)::bigint * (4294967296 / size.segment)
+               + ('x' || substr(plain.name, 17, 8))::bit(32)::bigint
+           )
+       )::bigint end
 from pg_stat_archiver a
 cross join (select pg_size_bytes(current_setting('wal_segment_size')) as segment) size
 cross join lateral (

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from psycopg import conninfo
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration.pressure import Pressure, Reason
@@ -164,23 +165,40 @@ def test_a_slot_that_keeps_too_much_wal_pauses_until_it_is_dropped(primary: Conn
     assert reason.finding.startswith("the inactive replication slot gone keeps ")
 
 
-def test_a_logical_receiver_counts_by_its_slot_and_not_by_its_lag(primary: Connection, url: str) -> None:
-    """It confirms when it pleases; the WAL it keeps meanwhile is what hurts."""
-    primary.execute("create publication everything for all tables")
-    arguments = ("--dbname", url, "--slot", "capture", "--plugin", "pgoutput", "--file", os.devnull, "--no-loop")
-    options = ("--option", "proto_version=1", "--option", "publication_names=everything")
+@pytest.fixture
+def subscriber(primary: Connection, url: str) -> Iterator[Connection]:
+    """A session on a database that subscribes to the table `captured` of the primary."""
+    primary.execute("create table captured (id int)")
+    primary.execute("create publication capture for table captured")
     primary.execute("select pg_create_logical_replication_slot('capture', 'pgoutput')")
-    with servers.program("pg_recvlogical", "--start", *arguments, *options) as receiver:
-        wait_until(primary, "select from pg_replication_slots where slot_name = 'capture' and active")
-        receiver.send_signal(signal.SIGSTOP)
-        observed = watch(primary, replica_lag_s=0.5, slot_retained_mb=5)
+    primary.execute("create database subscriber")
+    with servers.session(conninfo.make_conninfo(url, dbname="subscriber")) as connection:
+        connection.execute("create table captured (id int)")
+        connection.execute(
+            f"create subscription capture connection '{url}' publication capture"  # type: ignore[arg-type]
+            " with (create_slot = false, copy_data = false)"
+        )
+        wait_until(primary, "select from pg_stat_replication where replay_lsn = pg_current_wal_lsn()")
+        yield connection
+        connection.execute("drop subscription capture")
+    for leftover in ("database subscriber with (force)", "publication capture", "table captured"):
+        primary.execute(f"drop {leftover}")  # type: ignore[arg-type]
+
+
+def test_a_logical_receiver_counts_by_its_slot_and_not_by_its_lag(primary: Connection, subscriber: Connection) -> None:
+    """It confirms when it pleases; the WAL it keeps meanwhile is what hurts."""
+    with subscriber.transaction():
+        subscriber.execute("lock captured")
+        primary.execute("insert into captured values (1)")
         write(primary, 6)
+        observed = watch(primary, replica_lag_s=0.5, slot_retained_mb=5)
         observed.look()
         time.sleep(0.8)
         found = observed.look()
-    wait_until(primary, "select from pg_replication_slots where slot_name = 'capture' and not active")
-    primary.execute("select pg_drop_replication_slot('capture')")
-    primary.execute("drop publication everything")
+        behind = (
+            "select from pg_stat_replication where application_name = 'capture' and replay_lsn < pg_current_wal_lsn()"
+        )
+        wait_until(primary, behind)
     assert [reason.signal for reason in found] == ["slot"]
 
 
@@ -220,8 +238,9 @@ def test_an_archiver_that_fails_pauses_until_it_succeeds(archiving: Connection) 
     assert reason.finding.startswith("the archiver failed ")
 
 
-def test_an_archiver_that_is_too_slow_pauses_until_its_backlog_is_gone(archiving: Connection) -> None:
-    """It fails at nothing, it only does not keep up."""
+@pytest.mark.parametrize("forgotten", [False, True], ids=["counted", "listed"])
+def test_an_archiver_that_is_too_slow_pauses_until_its_backlog_is_gone(forgotten: bool, archiving: Connection) -> None:
+    """It fails at nothing, it only does not keep up; where its last file is not known, the waiting ones are listed."""
     observed = watch(archiving, archiver_backlog_files=3)
     row = archiving.execute("show data_directory").fetchone()
     assert row is not None
@@ -231,11 +250,25 @@ def test_an_archiver_that_is_too_slow_pauses_until_its_backlog_is_gone(archiving
     try:
         observed.require_calm()
         fill_files(archiving, 4)
+        archiving.execute("select pg_stat_reset_shared('archiver')" if forgotten else "select 1")
         reason = observed.require_pause("archiver", time.monotonic())
     finally:
         slow.unlink()
     observed.require_going_on(time.monotonic())
     assert reason == Reason("archiver", "4 WAL files wait for the archiver (limit 3 files)", 4, 3)
+
+
+def test_a_backlog_that_cannot_be_told_is_said(archiving: Connection) -> None:
+    """Neither a last archived file to count from, nor the right to list those that wait."""
+    observed = watch(archiving, replica_lag_s=None, pause_for_vacuum=False)
+    archiving.execute("select pg_stat_reset_shared('archiver')")
+    archiving.execute("create role plain")
+    archiving.execute("set role plain")
+    found = observed.look()
+    archiving.execute("reset role")
+    archiving.execute("drop role plain")
+    assert (found, len(observed.pressure.blind)) == ((), 1)
+    assert "backlog cannot be told" in observed.pressure.blind[0]
 
 
 def burn_transactions(connection: Connection, count: int) -> None:
