@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration.pressure import Pressure, Reason
 
-LOOK_EVERY_S = 0.9
+LOOK_EVERY_S = 0.8
 PAUSES_WITHIN_S = 2.0
 GOES_ON_WITHIN_S = 10.0
 

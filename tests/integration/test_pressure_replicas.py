@@ -142,6 +142,7 @@ def test_a_role_without_rights_does_not_take_a_hidden_lag_for_none(primary: Conn
         observed.look()
         observed.require_pause("replica_lag", time.monotonic())
         primary.execute("set role plain")
+        observed.look()
         time.sleep(2.5)
         hidden = observed.look()
         primary.execute("reset role")
