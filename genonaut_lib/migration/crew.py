@@ -71,7 +71,7 @@ class _Desk:
         self.crew: list[tuple[Worker, threading.Thread]] = []
         self.wish = Wish()
         self.reasons: tuple[Reason, ...] = ()
-        self.pressure = Pressure(getattr(job.settings, "pressure", None), job.task.tables, self._pids)
+        self.pressure = Pressure(job.settings.pressure, job.task.tables, self._pids)
         self._session: Connection | None = None
         self._looked_at = self._lost_at = 0.0
 
