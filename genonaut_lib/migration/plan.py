@@ -42,7 +42,7 @@ class Action:
 
     Any probe of `done` that holds tells that it was carried out already, which makes a half-done plan
     go on where it stopped; a statement without probes is harmless to repeat. `transactional` is False
-    for statements PostgreSQL refuses inside a transaction block.
+    for statements PostgreSQL refuses inside a transaction block. `source` is the named block it was made of.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Action:
     reversible: bool = True
     transactional: bool = True
     done: tuple[Probe, ...] = ()
+    source: Block | None = field(default=None, compare=False, repr=False)
 
     @property
     def text(self) -> str:
@@ -75,6 +76,7 @@ def action(
         reversible=reversible,
         transactional=not _NO_TRANSACTION.search(source.text),
         done=(done,) if isinstance(done, Probe) else done,
+        source=source,
     )
 
 

@@ -135,7 +135,8 @@ def _measure(
     repeats, timeout_s = effort
     times: list[float] = []
     keys: list[str] = []
-    connection.execute("select set_config('statement_timeout', %s, false)", [f"{int(timeout_s * 1000)}ms"])
+    limit = block("session", "limit_statements").sql()
+    connection.execute(limit, {"statement_timeout": f"{int(timeout_s * 1000)}ms"})
     try:
         for turn in range(WARM_UP + repeats):
             started = time.perf_counter()
@@ -143,10 +144,10 @@ def _measure(
             if turn >= WARM_UP:
                 times.append((time.perf_counter() - started) * 1000)
     except errors.QueryCanceled:
-        limit = timeout_s * 1000
-        return Measurement(case, path, None, limit, limit, len(times))
+        limit_ms = timeout_s * 1000
+        return Measurement(case, path, None, limit_ms, limit_ms, len(times))
     finally:
-        connection.execute("select set_config('statement_timeout', '0', false)")
+        connection.execute(limit, {"statement_timeout": "0"})
     return Measurement(case, path, tuple(keys), _percentile(times, 0.5), _percentile(times, 0.95), len(times))
 
 
