@@ -6,6 +6,7 @@ import string
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from genonaut_lib.db.statements import Block, blocks, files
 from genonaut_lib.migration.lint.findings import Place
@@ -82,7 +83,8 @@ def sql_path(file: str) -> str:
 def generic(found: Block) -> Action:
     """Return a block as an action; a table is the most used one, whatever else is called by its placeholder."""
     names = {name for _, name, _, _ in string.Formatter().parse(found.text) if name}
-    return action("as it stands", found, **{name: "content_items" if name == "table" else name for name in names})
+    identifiers: dict[str, Any] = {name: "content_items" if name == "table" else name for name in names}
+    return action("as it stands", found, **identifiers)
 
 
 def _phase_scripts() -> list[Script]:

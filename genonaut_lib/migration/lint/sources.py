@@ -125,9 +125,9 @@ def _bindings(nodes: list[ast.stmt] | list[ast.AST]) -> dict[str, list[ast.expr]
             for target in node.targets:
                 for name, value in _assigned(target, node.value):
                     found.setdefault(name, []).append(value)
-        elif isinstance(node, ast.For | ast.comprehension) and isinstance(node.target, ast.Name):
-            if isinstance(node.iter, ast.Tuple | ast.List):
-                found.setdefault(node.target.id, []).extend(node.iter.elts)
+        elif isinstance(node, ast.For | ast.comprehension) and isinstance(node.iter, ast.Tuple | ast.List):
+            for name, _ in _assigned(node.target, node.iter):
+                found.setdefault(name, []).extend(node.iter.elts)
     return found
 
 
@@ -156,7 +156,7 @@ def _sent(module: Module, call: ast.AST, names: dict[str, list[ast.expr]]) -> It
 
 
 def _reachable(expression: ast.expr, names: dict[str, list[ast.expr]], depth: int = 3) -> Iterator[ast.expr]:
-    """Yield the expressions a statement may come from: through variables, `sql.SQL(...)`, `.sql(...)`, `.format(...)`."""
+    """Yield the expressions a statement may come from: variables, `sql.SQL(...)`, methods called on either."""
     yield expression
     if isinstance(expression, ast.Name) and depth:
         for value in names.get(expression.id, []):
