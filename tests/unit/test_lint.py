@@ -82,7 +82,7 @@ BAD_PYTHON = [
     ("ddl-outside-helper", "c.execute(sql.SQL('alter table {} add a int').format(x))".replace("{}", "t")),
     ("ddl-outside-helper", "c.execute(block('attach_partitions', 'attach').sql(table='t'))"),
     ("ddl-outside-helper", "F = 'attach_partitions'\ndef f(c):\n    s = block(F, 'detach')\n    c.execute(s.sql())"),
-    ("ddl-outside-helper", "def f(c):\n  for n in ('rows_moved', 'detach'):\n    c.execute(block('attach_partitions', n).sql())"),
+    ("ddl-outside-helper", "def f(c):\n  for n in ('create_tags', 'x'):\n    c.execute(block('seed_tags', n).sql())"),
     ("ddl-outside-helper", "def f(c):\n  a, b = 1, block('drop_legacy_tags', 'set_not_null').sql()\n  c.execute(b)"),
     ("session-setting", "c.execute(\"select set_config('jit', %s, false)\", ['off'])"),
     ("session-setting", 'c.execute("set jit = off")'),
