@@ -93,11 +93,9 @@ def _foreign_key(key: ForeignKeyConstraint) -> str:
 def _index(index: Index, full: str) -> str:
     unique = "UNIQUE " if index.unique else ""
     only = "ONLY " if index.table is content_items_all else ""
-    plain = {"include_table": False}
-    parts = (
-        part.compile(dialect=_DIALECT, compile_kwargs=plain) for part in index.expressions if not isinstance(part, str)
-    )
-    return f"CREATE {unique}INDEX {index.name} ON {only}{full} USING btree ({', '.join(map(str, parts))})"
+    parts = [part for part in index.expressions if not isinstance(part, str)]
+    texts = [str(part.compile(dialect=_DIALECT, compile_kwargs={"include_table": False})) for part in parts]
+    return f"CREATE {unique}INDEX {index.name} ON {only}{full} USING btree ({', '.join(texts)})"
 
 
 def _said(name: str, definition: str) -> Iterator[tuple[str, str]]:
@@ -110,8 +108,9 @@ def _said(name: str, definition: str) -> Iterator[tuple[str, str]]:
     elif kind == "column":
         yield name, _NOT_DESCRIBED.sub("", definition)
     elif kind == "constraint" and _KEY.match(definition):
-        key = definition.removesuffix(" NOT VALID").replace('"', "")
-        yield f"constraint {full.rpartition('.')[0]} {key}", "valid" if key == definition else "NOT VALID"
+        key = definition.removesuffix(" NOT VALID")
+        unquoted = key.replace('"', "")
+        yield f"constraint {full.rpartition('.')[0]} {unquoted}", "valid" if key == definition else "NOT VALID"
     elif kind == "index" and (indexed := _INDEXED.search(definition)):
         yield f"index {indexed[1]} {full.rpartition('.')[2]}", definition
 

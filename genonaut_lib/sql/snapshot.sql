@@ -65,7 +65,7 @@ select 'column ' || t.name || '.' || a.attname,
                       else 'default ' || pg_get_expr(d.adbin, d.adrelid) end)
 from named t join pg_attribute a on a.attrelid = t.oid join pg_type y on y.oid = a.atttypid
 left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-where a.attnum > 0 and not a.attisdropped
+where a.attnum > 0 and not a.attisdropped and t.relkind not in ('v', 'm')
 union all
 select 'constraint ' || t.name || '.' || k.conname,
        pg_get_constraintdef(k.oid) || case when k.convalidated or pg_get_constraintdef(k.oid) like '%%NOT VALID' then ''

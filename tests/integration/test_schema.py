@@ -21,6 +21,8 @@ from tests.integration.conftest import Ended
 
 Command = Callable[..., Ended]
 
+PARENT_INDEX = "idx_tag_parents_parent ON public.tag_parents USING btree (parent_id)"
+LATER_KEY = "add foreign key (tag_id) references tags (id) on delete cascade not valid"
 AGAINST_MODELS = [
     ("alter table tags drop column label", ["- column public.tags.label: text not null"]),
     ("alter table content_tags add column weight integer", ["+ column public.content_tags.weight: integer"]),
@@ -33,8 +35,7 @@ AGAINST_MODELS = [
         ["- constraint public.content_items FOREIGN KEY (creator_id) REFERENCES users(id): valid"],
     ),
     (
-        "alter table content_tags drop constraint content_tags_tag_id_fkey,"
-        " add foreign key (tag_id) references tags (id) on delete cascade not valid",
+        f"alter table content_tags drop constraint content_tags_tag_id_fkey, {LATER_KEY}",
         [
             "- constraint public.content_tags FOREIGN KEY (tag_id) REFERENCES tags(id) ON DELETE CASCADE: valid",
             "+ constraint public.content_tags FOREIGN KEY (tag_id) REFERENCES tags(id) ON DELETE CASCADE: NOT VALID",
@@ -42,10 +43,7 @@ AGAINST_MODELS = [
     ),
     (
         "drop index idx_tag_parents_parent",
-        [
-            "- index public.tag_parents idx_tag_parents_parent:"
-            " CREATE INDEX idx_tag_parents_parent ON public.tag_parents USING btree (parent_id)"
-        ],
+        [f"- index public.tag_parents idx_tag_parents_parent: CREATE INDEX {PARENT_INDEX}"],
     ),
     (
         "alter table content_items_all detach partition content_items_auto",
@@ -160,12 +158,12 @@ def test_a_dump_is_what_diff_reads(options: list[str], head: Connection, command
     head.execute("drop index idx_tag_aliases_tag")
     ended = command("schema", "diff", "--with", str(file))
     assert ended.code == 1
-    assert "- index public.idx_tag_aliases_tag: CREATE INDEX" in ended.output
+    assert "- index public.idx_tag_aliases_tag: CREATE INDEX" in ended.said
 
 
 def test_the_dump_on_the_screen_is_the_one_in_the_file(head: Connection, command: Command, tmp_path: Path) -> None:
     """`dump > FILE` does what --output does, and lines are sorted."""
-    printed = command("schema", "dump").output
+    printed = command("schema", "dump").said
     command("schema", "dump", "--output", str(tmp_path / "f"))
     assert printed == (tmp_path / "f").read_text()
     objects = [line.partition(": ")[0] for line in printed.splitlines()[1:]]
@@ -176,7 +174,7 @@ def test_diff_with_the_models_ends_with_nought_at_head(head: Connection, command
     """A script can rely on the code; nothing comes next."""
     ended = command("schema", "diff", "--json")
     assert ended.code == 0
-    assert json.loads(ended.output) == {"equal": True, "differences": [], "next": []}
+    assert json.loads(ended.said) == {"equal": True, "differences": [], "next": []}
 
 
 def test_a_database_half_way_is_told_what_comes_next(settings: Settings, gallery: Gallery, command: Command) -> None:
@@ -184,8 +182,8 @@ def test_a_database_half_way_is_told_what_comes_next(settings: Settings, gallery
     revisions.upgrade(settings, revisions.EXPAND_TAG_COLUMNS)
     ended = command("schema", "diff")
     assert ended.code == 1
-    assert "at revision 0004" in ended.output
-    assert "What comes next: 12_backfill_tag_uuids, then 13_drop_legacy_tags." in ended.output
+    assert "at revision 0004" in ended.said
+    assert "What comes next: 12_backfill_tag_uuids, then 13_drop_legacy_tags." in ended.said
 
 
 def test_diff_compares_with_another_environment(copied: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,8 +194,8 @@ def test_diff_compares_with_another_environment(copied: str, command: Command, m
         other.execute("alter table tags add column rank integer")
     ended = command("schema", "diff", "--env", "test", "--with-env", "dev", "--json")
     assert ended.code == 1
-    assert [one["object"] for one in json.loads(ended.output)["differences"]] == ["column public.tags.rank"]
-    assert json.loads(ended.output)["differences"][0]["found"] is None
+    assert [one["object"] for one in json.loads(ended.said)["differences"]] == ["column public.tags.rank"]
+    assert json.loads(ended.said)["differences"][0]["found"] is None
 
 
 def test_an_environment_without_an_address_is_refused(settings: Settings) -> None:

@@ -31,7 +31,7 @@ DIFFERENCES = [
     ("drop index idx_content_tags_tag_src_content", "idx_content_tags_tag_src_content"),
     ("drop index idx_content_items_creator_created", "idx_content_items_creator_created"),
     ("drop index content_items_all_uidx_id_src", "content_items_all_uidx_id_src"),
-    ("drop index idx_tag_aliases_tag; create index idx_tag_aliases_tag on tag_aliases (spelling)", "idx_tag_aliases_tag"),
+    ("drop index idx_tag_aliases_tag; create index idx_tag_aliases_tag on tag_aliases (spelling)", "aliases_tag"),
     ("alter table tags alter column tag_no type bigint", "tag_no"),
     ("alter table content_items_all alter column content_type type text", "content_type"),
     ("alter table tags alter column slug type varchar(80)", "slug"),
