@@ -16,21 +16,21 @@ from genonaut_lib.settings import Settings, load_other_settings, load_settings
 
 DIFFERENT = 1
 
-schema = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+schema = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="""Look at the schema of a gallery: as text, or compared with what it should be.
+
+    genonaut schema dump --env production --output production.schema
+    genonaut schema diff --env production
+
+Both only read.""",
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
     app.add_typer(schema, name="schema", rich_help_panel="Servers")
-
-
-@schema.callback()
-def _schema() -> None:
-    """Look at the schema of a gallery: as text, or compared with what it should be.
-
-    genonaut schema dump --env production --output production.schema
-    genonaut schema diff --env production
-    """
 
 
 @schema.command()
