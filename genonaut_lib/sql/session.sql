@@ -5,7 +5,3 @@
 -- before PostgreSQL 18 costs more than most batches.
 select set_config('search_path', 'public', false), set_config('statement_timeout', '0', false),
        set_config('jit', 'off', false);
-
--- name: limit_statements
--- A measurement gives up on a statement after a while, over many of them; it sets the limit back itself.
-select set_config('statement_timeout', %(statement_timeout)s, false);

@@ -36,6 +36,7 @@ FREE_IN_UNDO = {
     "ban-drop-function",
     "ban-drop-not-null",
     "ban-drop-table",
+    "ban-drop-view",
     "renaming-column",
 }
 """Taking something back is what an undo is for."""
