@@ -13,7 +13,7 @@ from genonaut_lib.db.statements import Block, Waiver
 from genonaut_lib.migration.lint import __main__ as entry
 from genonaut_lib.migration.lint import squawk
 from genonaut_lib.migration.lint.findings import Finding, Place
-from genonaut_lib.migration.lint.report import WHOLE_FILE, judge, lint
+from genonaut_lib.migration.lint.report import WHOLE_FILE, judge, lint, python_waivers
 from genonaut_lib.migration.lint.rules import RULES
 from genonaut_lib.migration.lint.scripts import Script, script_of, scripts
 from genonaut_lib.migration.lint.sources import SOURCE_RULES, Module
@@ -199,6 +199,32 @@ def test_waivers_speak_for_their_block_or_their_file_only() -> None:
     others = [replace(here, place=Place("f.sql", "c", "s")), replace(here, rule="q")]
     assert judge([here, *others], {("f.sql", "b"): (Waiver("r", "so"),)}) == others
     assert judge([here, *others], {("f.sql", WHOLE_FILE): (Waiver("r", "so"),)}) == others[1:]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "c.execute('drop table t')  # lint: allow ddl-outside-helper because it is ours",
+        "# lint: allow ddl-outside-helper because it is ours\n# And so on.\nc.execute('drop table t')",
+        "c.execute(block('attach_partitions', 'detach').sql())  # lint: allow ddl-outside-helper because it is ours",
+        "c.execute(\n    'drop table t'\n)\n",
+    ],
+)
+def test_a_line_of_python_can_be_waived(text: str) -> None:
+    """On the line itself or above it, with a reason; without one the finding stands."""
+    module = Module("genonaut_lib/x.py", text)
+    found = list(PYTHON_BY_NAME["ddl-outside-helper"].findings(module))
+    assert len(found) == 1
+    assert bool(judge(found, python_waivers([module]))) is ("because" not in text)
+
+
+def test_a_waiver_of_python_that_nothing_needs_is_a_finding() -> None:
+    """Neither does one speak for another line, or another rule."""
+    text = "# lint: allow session-setting because so\nc.execute('drop table t')\n\nc.execute('drop table u')"
+    module = Module("genonaut_lib/x.py", text)
+    found = list(PYTHON_BY_NAME["ddl-outside-helper"].findings(module))
+    left = judge(found, python_waivers([module]))
+    assert [one.rule for one in left] == ["ddl-outside-helper", "ddl-outside-helper", "unused-waiver"]
 
 
 def test_a_waiver_that_nothing_needs_is_a_finding() -> None:

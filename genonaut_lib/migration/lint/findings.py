@@ -11,11 +11,15 @@ Subject = TypeVar("Subject")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a statement stands: its file, its block (empty outside sql/), and what runs it."""
+    """Where a statement stands: its file, its block (empty outside sql/), and what runs it.
+
+    `sender` is the Python file and the line that sends it, where that is known.
+    """
 
     file: str
     block: str
     step: str
+    sender: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,18 @@ from genonaut_lib.migration.lint import squawk
 from genonaut_lib.migration.lint.findings import Finding, Place
 from genonaut_lib.migration.lint.rules import RULES
 from genonaut_lib.migration.lint.scripts import Script, scripts, sql_path
-from genonaut_lib.migration.lint.sources import SOURCE_RULES, Module, modules
+from genonaut_lib.migration.lint.sources import SOURCE_RULES, Module, line_waivers, modules
 
 WHOLE_FILE = ""
 
 Waivers = dict[tuple[str, str], tuple[Waiver, ...]]
-"""Waivers by the path of the file and the name of the block; no name for the whole file."""
+"""Waivers by the path of the file and the name of the block, or the line of Python; no name for the whole file."""
 
 
 def lint() -> list[Finding]:
     """Return every finding in the repository, in the order of the scripts."""
-    return judge(findings(scripts(), modules()), repository_waivers())
+    sources = modules()
+    return judge(findings(scripts(), sources), sql_waivers() | python_waivers(sources))
 
 
 def findings(subjects: Iterable[Script], sources: Iterable[Module]) -> list[Finding]:
@@ -43,7 +44,17 @@ def judge(found: Iterable[Finding], waivers: Waivers) -> list[Finding]:
     return [*left, *_unused(waivers, used)]
 
 
-def repository_waivers() -> Waivers:
+def python_waivers(sources: Iterable[Module]) -> Waivers:
+    """Return every waiver of the Python files."""
+    found: Waivers = {}
+    for module in sources:
+        for line, waiver in line_waivers(module):
+            key = (module.path, f"line {line}")
+            found[key] = (*found.get(key, ()), waiver)
+    return found
+
+
+def sql_waivers() -> Waivers:
     """Return every waiver of the SQL files."""
     found: Waivers = {}
     for file in files():
@@ -53,7 +64,8 @@ def repository_waivers() -> Waivers:
 
 
 def _places(place: Place) -> tuple[tuple[str, str], ...]:
-    return ((place.file, place.block), (place.file, WHOLE_FILE))
+    beside = (place.file, place.block), (place.file, WHOLE_FILE)
+    return (place.sender, *beside) if place.sender else beside
 
 
 def _allows(waivers: Iterable[Waiver], rule: str) -> bool:

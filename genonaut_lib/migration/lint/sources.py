@@ -2,18 +2,22 @@
 
 Read from the syntax tree: a constant, or a named block whose file and name are written out (also by
 way of a variable or a loop over constants in the same function), that reaches `execute` or `copy`.
-A block handed in as a parameter is not followed; such functions take data blocks.
+A block handed in as a parameter is not followed; such functions take data blocks. A line is taken out
+of a rule by `# lint: allow <rule> because <reason>`, on it or right above.
 """
 
 from __future__ import annotations
 
 import ast
+import io
+import re
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from genonaut_lib.db.statements import Block, blocks, files
+from genonaut_lib.db.statements import Block, Waiver, blocks, files
 from genonaut_lib.migration.lint import grammar
 from genonaut_lib.migration.lint.findings import Breach, Place, Rule
 from genonaut_lib.migration.lint.grammar import NotSql, Statement
@@ -22,6 +26,8 @@ from genonaut_lib.migration.lint.scripts import generic, sql_path
 from genonaut_lib.settings import project_root
 
 HELPER = "genonaut_lib/db/locks.py"
+WAIVER_COMMENT = re.compile(r"# lint: allow ([a-z0-9-]+) because (\S.*)$")
+_NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
 SENDERS = {"execute", "executemany", "copy", "exec_driver_sql"}
 
 
@@ -83,7 +89,8 @@ def ddl_outside_helper(module: Module) -> Iterator[Breach]:
     if module.path.startswith("migrations/versions/"):
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "op":
-                place = Place(module.path, "", f"line {node.lineno}")
+                line = f"line {node.lineno}"
+                place = Place(module.path, "", line, (module.path, line))
                 yield Breach(place, ast.unparse(node), "a revision calls Alembic's operations")
 
 
@@ -93,6 +100,23 @@ def session_setting(module: Module) -> Iterator[Breach]:
         in_session_file = found.block is not None and sql_path(found.block.file) == SESSION_FILE
         if not in_session_file and any(sets_session(statement) for statement in found.statements):
             yield Breach(found.place, found.text, "changes a setting for the rest of the session")
+
+
+def line_waivers(module: Module) -> Iterator[tuple[int, Waiver]]:
+    """Yield the waivers of a module, each with the line it speaks for: its own, or the next line of code."""
+    last = 0
+    waiting: list[Waiver] = []
+    for token in tokenize.generate_tokens(io.StringIO(module.text).readline):
+        if token.type == tokenize.COMMENT and (found := WAIVER_COMMENT.match(token.string)):
+            waiver = Waiver(found[1], found[2])
+            if token.start[0] == last:
+                yield last, waiver
+            else:
+                waiting.append(waiver)
+        elif token.type not in _NO_CODE:
+            last = token.end[0]
+            yield from ((token.start[0], waiver) for waiver in waiting)
+            waiting.clear()
 
 
 SOURCE_RULES: tuple[Rule[Module], ...] = (
@@ -145,13 +169,14 @@ def _sends(node: ast.AST) -> bool:
 
 def _sent(module: Module, call: ast.AST, names: dict[str, list[ast.expr]]) -> Iterator[Sent]:
     assert isinstance(call, ast.Call)
-    place = Place(module.path, "", f"line {call.lineno}")
+    sender = (module.path, f"line {call.lineno}")
+    place = Place(module.path, "", sender[1], sender)
     for argument in call.args[:1]:
         for node in _reachable(argument, names):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield Sent(place, node.value)
             for found in _named_blocks(node, names):
-                where = Place(sql_path(found.file), found.name, f"sent by {module.path} line {call.lineno}")
+                where = Place(sql_path(found.file), found.name, f"sent by {module.path} {sender[1]}", sender)
                 yield Sent(where, generic(found).text, found)
 
 
