@@ -7,7 +7,7 @@ import sys
 from genonaut_lib.errors import GenonautError
 from genonaut_lib.migration.lint.report import lint
 
-HINT = "Where one must stand, say so beside the statement: -- lint: allow <rule> because <reason> (in Python: # lint: ...)"
+HINT = "Where one must stand, say so beside it: -- lint: allow <rule> because <reason> (in Python: # lint: ...)"
 
 
 def main() -> int:
