@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -161,6 +162,21 @@ def load_settings(environment: str | None = None) -> Settings:
         )
     file = project_root() / "params" / f"{name}.yaml"
     return _parse(file, name)
+
+
+def load_other_settings(environment: str) -> Settings:
+    """Return the settings of an environment to compare with, whose database is not the one of DATABASE_URL.
+
+    Its address comes from the variable `DATABASE_URL_<ENVIRONMENT>`, in capitals; without it the
+    embedded server of that environment is meant. Raises as `load_settings` does, and InvalidSettings
+    for an environment that has neither.
+    """
+    settings = load_settings(environment)
+    variable = f"DATABASE_URL_{re.sub('[^A-Z0-9]', '_', environment.upper())}"
+    address = os.environ.get(variable)
+    if address is None and not settings.servers.embedded:
+        raise InvalidSettings(f"Environment {environment!r} has no address to compare with.", hint=f"Set {variable}.")
+    return settings.model_copy(update={"database_url": SecretStr(address) if address else None})
 
 
 def nearest(word: str, known: list[str]) -> str:

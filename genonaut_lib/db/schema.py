@@ -1,7 +1,8 @@
 """The finished schema as SQLAlchemy tables: what `alembic check` compares a migrated database with.
 
 `content_items_all` is a partitioned parent; SQLAlchemy describes it as a table like any other, and
-the attachments themselves are the business of the attach phase.
+the attachments themselves are the business of the attach phase. What the gallery's owner put on the
+tables that were taken over is described by nobody and left alone; see `is_owners`.
 """
 
 from __future__ import annotations
@@ -291,3 +292,17 @@ measurements = _ledger_table(
     Column("samples", Integer, nullable=False),
     _timestamp("measured_at"),
 )
+
+TAKEN_OVER = frozenset({"users", "content_items", "content_items_auto", "content_items_all"})
+"""Tables that were there before the workbench, and their parent: their owner may have put more on them."""
+
+RETIRED = frozenset({"tags_old", "idx_content_items_tags_gin", "idx_content_items_auto_tags_gin"})
+"""What the migration takes off those tables; whatever of it is left is no business of the owner's."""
+
+
+def is_owners(table: str, name: str) -> bool:
+    """Return whether a column, index or constraint that no model names is the gallery owner's own.
+
+    So are the indexes PostgreSQL gives a partition by itself, which lie on these tables only.
+    """
+    return table in TAKEN_OVER and name not in RETIRED

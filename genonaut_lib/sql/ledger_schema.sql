@@ -1,3 +1,5 @@
+-- lint: allow missing-lock because the ledger is the workbench's own: no reader of the gallery waits for it
+
 -- name: identity
 -- Which environment this database is; one row. Writing commands compare it with their own.
 create table if not exists workbench.identity (

@@ -38,6 +38,7 @@ FIRST_STAGE_OF = {
     "phases": "seed_tags",
     "pressure": "seed_tags",
     "session": "seed_tags",
+    "snapshot": "seed_tags",
     "seed_tags": "expand_tag_columns",
     "verify": "seed_tags",
     "backfill_tag_uuids": "backfill_tag_uuids",
@@ -72,6 +73,7 @@ VALUES: dict[str, object] = {
     "case_name": "c", "path": "p", "query": Jsonb({}), "row_keys": Jsonb([]), "p50_ms": 0.5, "p95_ms": 0.5,
     "samples": 3, "seed": 1, "first": 1, "last": 10, "items": 10, "ties": 1, "rate": 1e-9, "facets": ["style"],
     "ignored": [], "tables": ["content_items"], "pids": [1], "timeout": "500ms",
+    "ledger": "workbench",
     "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
 }  # fmt: skip
 TAGS_OF = {"generation": 106}
