@@ -43,7 +43,7 @@ check: $(VENV)/.dev  ## what CI checks before the tests: lint, types, floors, SQ
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m genonaut_lib.migration.lint
+	$(BIN)/python -m tests.lint
 	$(BIN)/python -m pytest -q tests/unit/test_architecture.py tests/unit/test_notebook_hygiene.py tests/unit/test_packaging.py
 
 lab: $(VENV)/.lab  ## JupyterLab on the notebooks, with the embedded servers up

@@ -33,6 +33,7 @@ def database(settings: Settings, name: str, template: Settings | None = None) ->
         yield settings.model_copy(update={"database_url": SecretStr(conninfo.make_conninfo(address, dbname=full_name))})
     finally:
         with _admin(address) as admin:
+            # lint: allow ddl-outside-helper because a database of one's own has no lock to wait for
             admin.execute(block("scratch", "drop").sql(database=full_name))
 
 

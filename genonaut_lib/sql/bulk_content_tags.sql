@@ -1,4 +1,7 @@
 -- name: begin
+-- lint: allow unbounded-write because the junction holds only what the arrays hold, and is loaded from them again
+-- lint: allow ban-drop-constraint because nobody reads the junction yet, and the same phase builds key and foreign key again
+-- lint: allow require-concurrent-index-deletion because the table is empty and its lock is held already
 -- lock: ACCESS EXCLUSIVE on content_tags, SHARE ROW EXCLUSIVE on both content tables, for an instant
 -- From here on the triggers note which items change instead of writing the junction, so that it can be
 -- loaded without indexes. The content tables are locked so that no trigger of the old kind is in
@@ -41,18 +44,22 @@ written as (
 select (select count(*) from batch), (select count(*) from written);
 
 -- name: drop_index
+-- lint: allow require-concurrent-index-deletion because nobody uses the index yet
 -- lock: ACCESS EXCLUSIVE (nobody uses the index yet)
 drop index if exists {index};
 
 -- name: build_key
+-- lint: allow require-concurrent-index-creation because nobody writes the junction while the triggers note
 -- lock: SHARE on content_tags (nobody writes it: the triggers note)
 create unique index if not exists content_tags_pkey on content_tags (content_id, content_source, tag_id);
 
 -- name: build_tag_index
+-- lint: allow require-concurrent-index-creation because nobody writes the junction while the triggers note
 -- lock: SHARE on content_tags (nobody writes it: the triggers note)
 create index if not exists idx_content_tags_tag_src_content on content_tags (tag_id, content_source, content_id);
 
 -- name: remove_doubles
+-- lint: allow unbounded-write because only items whose array holds a tag twice, and nobody else writes the table meanwhile
 -- An array that held a tag twice was loaded twice; the key cannot be built over it. Rare, so it is paid for
 -- only when the build has said so.
 delete from content_tags t using (
@@ -104,6 +111,7 @@ written as (
 select (select count(*) from noted), (select count(*) from gone) + (select count(*) from written);
 
 -- name: catch_up_truncated
+-- lint: allow unbounded-write because a TRUNCATE names no items; it is rare, and the deletion bounded by what it left behind
 -- After a TRUNCATE nobody knows which items went: every junction row without its item goes.
 with noted as (
     delete from workbench.changed_content where content_source = %(source)s and content_id is null returning 1
@@ -152,11 +160,14 @@ alter table content_tags validate constraint content_tags_tag_id_fkey;
 alter table content_tags reset (autovacuum_enabled);
 
 -- name: empty
+-- lint: allow unbounded-write because undo: the arrays hold everything
 -- lock: ACCESS EXCLUSIVE on content_tags
 -- Undo: the arrays hold everything. One instant instead of deleting row by row.
 truncate content_tags;
 
 -- name: restore_key
+-- lint: allow constraint-missing-not-valid because the table is empty
+-- lint: allow adding-serial-primary-key-field because the table is empty
 -- lock: ACCESS EXCLUSIVE (table is empty)
 alter table content_tags add constraint content_tags_pkey primary key (content_id, content_source, tag_id);
 

@@ -15,6 +15,7 @@ from typing import Any
 from genonaut_lib.content import generation
 from genonaut_lib.db import engine, scratch
 from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.locks import run_ddl
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidInput, RowsDiffer
 from genonaut_lib.migration import adoption
@@ -96,8 +97,8 @@ class BackfillBench:
             generation.generate(connection, generation.shape_named(self.shape), self.items, self.seed)
             _apply(Context(connection, target), "seed_tags", "expand_tag_columns")
             for source in ContentSource:
-                connection.execute(block("backfill_tag_uuids", "drop_legacy_index").sql(index=_gin(source)))
-            connection.execute("checkpoint")
+                drop = block("backfill_tag_uuids", "drop_legacy_index").sql(index=f"idx_{source.table}_tags_gin")
+                run_ddl(connection, drop, target.database, transactional=False)
 
     def _measure_uuids(self, expanded: Settings) -> None:
         baseline = self._timed("baseline of uuids: one statement, one session", expanded, _update_in_one_statement)
@@ -112,7 +113,6 @@ class BackfillBench:
         with engine.connect(target) as connection:
             context = Context(connection, target)
             _apply(context, "backfill_tag_uuids", "drop_legacy_tags", "create_content_tags")
-            connection.execute("checkpoint")
 
     def _measure_online(self, template: Settings) -> None:
         baseline = self._timed("baseline of online: plain INSERT ... SELECT", template, _insert_in_one_statement)
@@ -257,7 +257,3 @@ def _count(connection: Connection, table: str) -> int:
     row = connection.execute(block("phases", "rows_and_bytes").sql(table=table), {"relation": table}).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def _gin(source: ContentSource) -> str:
-    return f"idx_{source.table}_tags_gin"

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from genonaut_lib.db.statements import Block, Waiver
-from genonaut_lib.migration.lint import __main__ as entry
-from genonaut_lib.migration.lint import squawk
-from genonaut_lib.migration.lint.findings import Finding, Place
-from genonaut_lib.migration.lint.report import WHOLE_FILE, judge, lint, python_waivers
-from genonaut_lib.migration.lint.rules import RULES
-from genonaut_lib.migration.lint.scripts import Script, script_of, scripts
-from genonaut_lib.migration.lint.sources import SOURCE_RULES, Module
+from tests.lint import __main__ as entry
+from tests.lint import squawk
+from tests.lint.findings import Finding, Place
+from tests.lint.report import WHOLE_FILE, judge, lint, python_waivers
+from tests.lint.rules import RULES
+from tests.lint.scripts import Script, script_of, scripts
+from tests.lint.sources import SOURCE_RULES, Module
 from genonaut_lib.migration.plan import action
 
 ROOT = Path(__file__).parents[2]
@@ -263,7 +263,7 @@ def test_the_command_ends_with_one_and_says_what_to_mend(
 
 
 def test_the_module_runs_as_make_check_calls_it() -> None:
-    """`python -m genonaut_lib.migration.lint` ends with 0 on this repository."""
-    command = [sys.executable, "-m", "genonaut_lib.migration.lint"]
+    """`python -m tests.lint` ends with 0 on this repository."""
+    command = [sys.executable, "-m", "tests.lint"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "SQL lint: nothing found.\n")

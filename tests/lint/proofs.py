@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pglast import ast
 from pglast.enums import AlterTableType, ConstrType
 
-from genonaut_lib.migration.lint.findings import Breach
-from genonaut_lib.migration.lint.grammar import Statement, constants
-from genonaut_lib.migration.lint.scripts import Script
+from tests.lint.findings import Breach
+from tests.lint.grammar import Statement, constants
+from tests.lint.scripts import Script
 
 
 @dataclass

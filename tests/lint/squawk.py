@@ -15,9 +15,9 @@ from typing import Any
 from pglast import ast
 
 from genonaut_lib.errors import Refused
-from genonaut_lib.migration.lint.findings import Finding
-from genonaut_lib.migration.lint.grammar import prepared
-from genonaut_lib.migration.lint.scripts import Script, Step
+from tests.lint.findings import Finding
+from tests.lint.grammar import prepared
+from tests.lint.scripts import Script, Step
 
 OLDEST_POSTGRES = "14.0"
 

@@ -18,11 +18,11 @@ from functools import cached_property
 from pathlib import Path
 
 from genonaut_lib.db.statements import Block, Waiver, blocks, files
-from genonaut_lib.migration.lint import grammar
-from genonaut_lib.migration.lint.findings import Breach, Place, Rule
-from genonaut_lib.migration.lint.grammar import NotSql, Statement
-from genonaut_lib.migration.lint.rules import SESSION_FILE, sets_session
-from genonaut_lib.migration.lint.scripts import generic, sql_path
+from tests.lint import grammar
+from tests.lint.findings import Breach, Place, Rule
+from tests.lint.grammar import NotSql, Statement
+from tests.lint.rules import SESSION_FILE, sets_session
+from tests.lint.scripts import generic, sql_path
 from genonaut_lib.settings import project_root
 
 HELPER = "genonaut_lib/db/locks.py"

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from genonaut_lib.db.statements import Waiver, blocks, file_waivers, files
-from genonaut_lib.migration.lint import squawk
-from genonaut_lib.migration.lint.findings import Finding, Place
-from genonaut_lib.migration.lint.rules import RULES
-from genonaut_lib.migration.lint.scripts import Script, scripts, sql_path
-from genonaut_lib.migration.lint.sources import SOURCE_RULES, Module, line_waivers, modules
+from tests.lint import squawk
+from tests.lint.findings import Finding, Place
+from tests.lint.rules import RULES
+from tests.lint.scripts import Script, scripts, sql_path
+from tests.lint.sources import SOURCE_RULES, Module, line_waivers, modules
 
 WHOLE_FILE = ""
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pglast import ast
 from pglast.enums import AlterTableType, ConstrType, VariableSetKind
 
-from genonaut_lib.migration.lint import grammar
-from genonaut_lib.migration.lint.findings import Breach, Rule
-from genonaut_lib.migration.lint.grammar import Statement
-from genonaut_lib.migration.lint.proofs import attached_without_proof
-from genonaut_lib.migration.lint.scripts import Script, Step
-from genonaut_lib.migration.lint.writes import unbounded_write
+from tests.lint import grammar
+from tests.lint.findings import Breach, Rule
+from tests.lint.grammar import Statement
+from tests.lint.proofs import attached_without_proof
+from tests.lint.scripts import Script, Step
+from tests.lint.writes import unbounded_write
 
 SESSION_FILE = "genonaut_lib/sql/session.sql"
 _GIVES_BACK = (VariableSetKind.VAR_RESET, VariableSetKind.VAR_RESET_ALL)

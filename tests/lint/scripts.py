@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from genonaut_lib.db.statements import Block, blocks, files
-from genonaut_lib.migration.lint.findings import Place
-from genonaut_lib.migration.lint.grammar import NotSql, Statement, statements
+from tests.lint.findings import Place
+from tests.lint.grammar import NotSql, Statement, statements
 from genonaut_lib.migration.phases import PHASES, SchemaPhase
 from genonaut_lib.migration.plan import Action, action
 from genonaut_lib.migration.revisions import file_actions

@@ -1,11 +1,11 @@
-"""`python -m genonaut_lib.migration.lint`: prints what the SQL lint finds; exit code 1 when it finds anything."""
+"""`python -m tests.lint`: prints what the SQL lint finds; exit code 1 when it finds anything."""
 
 from __future__ import annotations
 
 import sys
 
 from genonaut_lib.errors import GenonautError
-from genonaut_lib.migration.lint.report import lint
+from tests.lint.report import lint
 
 HINT = "Where one must stand, say so beside it: -- lint: allow <rule> because <reason> (in Python: # lint: ...)"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pglast import ast
 from pglast.enums import A_Expr_Kind, BoolExprType
 
-from genonaut_lib.migration.lint.grammar import GALLERY, Statement, nodes
+from tests.lint.grammar import GALLERY, Statement, nodes
 
 _EITHER_SOURCE = {"content_source", "source_type"}
 """Columns that only tell the sources apart: half of a table is not a range."""
