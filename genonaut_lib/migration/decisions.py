@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import sql
@@ -110,8 +110,3 @@ def quarantined(connection: Connection, reason: str | None, limit: int) -> list[
         )
     rows = connection.execute(block(FILE, "quarantined").sql(), {"reason": reason, "limit": limit}).fetchall()
     return [Quarantined(*row) for row in rows]
-
-
-def as_rows(counts: list[DecisionCount]) -> list[tuple[Any, ...]]:
-    """Return counts as rows of a table, in the order of the fields."""
-    return [astuple(count) for count in counts]

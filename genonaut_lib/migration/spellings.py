@@ -39,7 +39,7 @@ def settle(connection: Connection, policy: Policy) -> None:
     with connection.transaction():
         _prepare(connection)
         rows = connection.execute(block(FILE, "spellings").sql()).fetchall()
-        _stage_all(connection, _judge_all(rows, policy, _tag_ids(connection)))
+        _stage_all(connection, _judge_all(rows, policy, _tag_ids(connection, "all_tags")))
         for name in ("insert_tags", "insert_parents", "settle_spellings", "insert_aliases", "insert_name_aliases"):
             connection.execute(block(FILE, name).sql())
 
@@ -53,7 +53,7 @@ def settle_late(connection: Connection, policy: Policy, unknown: Decision) -> in
     with connection.transaction():
         _prepare(connection)
         rows = connection.execute(block(FILE, "late_spellings").sql()).fetchall()
-        known = _tag_ids(connection)
+        known = _tag_ids(connection, "meant_tags")
         _stage_all(connection, [_late(spelling, known, unknown) for spelling in _judge_all(rows, policy, known)])
         for name in ("insert_tags", "insert_parents", "insert_late_spellings", "insert_aliases", "insert_name_aliases"):
             connection.execute(block(FILE, name).sql())
@@ -65,8 +65,8 @@ def _prepare(connection: Connection) -> None:
         connection.execute(block(FILE, name).sql())
 
 
-def _tag_ids(connection: Connection) -> set[uuid.UUID]:
-    return {found for found, _ in connection.execute(block(FILE, "all_tags").sql())}
+def _tag_ids(connection: Connection, which: str) -> set[uuid.UUID]:
+    return {found for found, _ in connection.execute(block(FILE, which).sql())}
 
 
 def _judge_all(rows: list[tuple[Any, ...]], policy: Policy, known: set[uuid.UUID]) -> list[Spelling]:

@@ -17,7 +17,8 @@ policy as materialized (
 ),
 written as (
     update {table} c set tags = (
-        select case when (select count(distinct tag_id) from unnest(cheap.tags) tag_id) = cardinality(cheap.tags)
+        select case when (select count(distinct tag_id) from (select unnest(cheap.tags) as tag_id offset 0) once)
+                         = cardinality(cheap.tags)
                     then cheap.tags
                     else coalesce((
             select array_agg(tag_id order by position)
@@ -144,15 +145,15 @@ cross join lateral (
                select from workbench.unmapped_tags u
                where u.content_source = %(source)s and u.content_id = c.id and u.element = e.element)) as lost
     from (
-        select element, case
+        select found.element, case
                    when jsonb_typeof(c.tags_old) <> 'array' and not (jsonb_typeof(c.tags_old) = 'string' and exists (
                        select from workbench.tag_policies where kind = 'not_an_array' and decision = 'map')) then null
-                   when jsonb_typeof(element) = 'string'
-                   then (select a.tag_id from tag_aliases a where a.spelling = element #>> '{{}}')
+                   when jsonb_typeof(found.element) = 'string'
+                   then (select a.tag_id from tag_aliases a where a.spelling = found.element #>> '{{}}')
                    else (select k.tag_id from workbench.tag_spellings k
-                         where k.digest = sha256(convert_to(element::text, 'UTF8'))) end as tag_id
+                         where k.digest = sha256(convert_to(found.element::text, 'UTF8'))) end as tag_id
         from jsonb_array_elements(case coalesce(jsonb_typeof(c.tags_old), 'null') when 'array' then c.tags_old
-                                  when 'null' then '[]' else jsonb_build_array(c.tags_old) end) element
+                                  when 'null' then '[]' else jsonb_build_array(c.tags_old) end) found (element)
     ) e
 ) legacy
 where c.id > %(after)s and c.id <= %(upto)s

@@ -148,6 +148,10 @@ delete from workbench.tag_spellings;
 -- name: all_tags
 select id, name from tags order by tag_no;
 
+-- name: meant_tags
+-- Tags that some spelling means. One without an alias was made for a late name whose backfill was undone.
+select distinct t.id, t.name from tags t join tag_aliases a on a.tag_id = t.id;
+
 -- name: late_spellings
 -- What the backfill met and no seeding saw, most used first.
 select sha256(convert_to(element::text, 'UTF8')), element, element #>> '{{}}', count(*)

@@ -71,7 +71,8 @@ VALUES: dict[str, object] = {
     "examined": 1, "mismatches": 0, "details": Json({}), "tags": [uuid.UUID(int=3)], "moment": "before",
     "case_name": "c", "path": "p", "query": Jsonb({}), "row_keys": Jsonb([]), "p50_ms": 0.5, "p95_ms": 0.5,
     "samples": 3, "seed": 1, "first": 1, "last": 10, "items": 10, "ties": 1, "rate": 1e-9, "facets": ["style"],
-    "kind": "variant", "decision": "map", "reason": None, "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
+    "kind": "variant", "decision": "map", "reason": None,
+    "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
 }  # fmt: skip
 TAGS_OF = {"generation": 106}
 
