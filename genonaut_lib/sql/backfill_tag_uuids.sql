@@ -23,7 +23,8 @@ written as (
                     else coalesce((
             select array_agg(tag_id order by position)
             from (select case when jsonb_typeof(e.element) = 'string'
-                              then (select a.tag_id from tag_aliases a where a.spelling = e.element #>> '{{}}')
+                              then coalesce(((select ids from common) ->> (e.element #>> '{{}}'))::uuid,
+                                            (select a.tag_id from tag_aliases a where a.spelling = e.element #>> '{{}}'))
                               else (select s.tag_id from workbench.tag_spellings s
                                     where s.digest = sha256(convert_to(e.element::text, 'UTF8'))) end as tag_id,
                          min(e.position) as position
@@ -59,7 +60,8 @@ mapped as (
     select e.*,
            case when not e.readable then null
                 when jsonb_typeof(e.element) = 'string'
-                then (select a.tag_id from tag_aliases a where a.spelling = e.element #>> '{{}}')
+                then coalesce(((select ids from common) ->> (e.element #>> '{{}}'))::uuid,
+                              (select a.tag_id from tag_aliases a where a.spelling = e.element #>> '{{}}'))
                 else (select s.tag_id from workbench.tag_spellings s
                       where s.digest = sha256(convert_to(e.element::text, 'UTF8'))) end as tag_id
     from element e

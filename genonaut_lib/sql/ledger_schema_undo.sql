@@ -2,7 +2,8 @@
 drop view if exists workbench.tag_decisions;
 
 -- name: drop_tables
-drop table if exists workbench.measurements, workbench.repaired_tags, workbench.tag_policies, workbench.unmapped_tags, workbench.tag_spellings,
+drop table if exists workbench.measurements, workbench.repaired_tags, workbench.tag_policies,
+    workbench.unmapped_tags, workbench.tag_spellings,
     workbench.backfills, workbench.verifications, workbench.runs, workbench.pipelines,
     workbench.loads, workbench.identity;
 
