@@ -403,3 +403,12 @@ def test_decisions_of_a_policy_are_what_the_ledger_holds(context: Context, galle
     migrate(context, "not_an_array=map", "duplicate=quarantine")
     assert decisions.in_force(context.connection, "seed_tags")[DirtyKind.NOT_AN_ARRAY] is Decision.MAP
     assert decisions.in_force(context.connection, "backfill_tag_uuids")[DirtyKind.DUPLICATE] is Decision.QUARANTINE
+
+
+def test_a_value_is_not_taken_for_the_string_that_looks_like_it(context: Context, gallery: Gallery) -> None:
+    """The quick look sees texts only: a number alone in its array is no tag though its text is one."""
+    for tags in (["42", "true", "{}", "[]"], [42], [True], [{}], [[]]):
+        gallery.legacy_item(tags)
+    migrate(context)
+    assert names(context.connection) == [["42", "true", "{}", "[]"], [], [], [], []]
+    assert [value for _, _, value in quarantine(context.connection)] == [42, True, {}, []]
