@@ -94,6 +94,10 @@ class ConfirmationMissing(Refused):
     """The step cannot be undone and was not confirmed."""
 
 
+class PolicyFixed(Refused):
+    """The policy for dirty data was acted upon already and can no longer be changed."""
+
+
 class VerificationFailed(GenonautError):
     """The verification found differences; nothing that depends on it may run."""
 

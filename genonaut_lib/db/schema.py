@@ -266,7 +266,30 @@ tag_spellings = _ledger_table(
     Column("element", JSONB, nullable=False),
     Column("uses", BigInteger, nullable=False),
     Column("kind", Text),
+    Column("decision", Text),
     Column("tag_id", Uuid),
+    Column("late", Boolean, nullable=False, server_default="false"),
+    CheckConstraint("decision in ('map', 'create', 'quarantine')"),
+)
+
+tag_policies = _ledger_table(
+    "tag_policies",
+    Column("kind", Text, primary_key=True),
+    Column("decision", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    _timestamp("decided_at"),
+    CheckConstraint("decision in ('map', 'create', 'quarantine')"),
+)
+
+repaired_tags = _ledger_table(
+    "repaired_tags",
+    Column("content_source", String(10), primary_key=True),
+    Column("content_id", Integer, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("element", JSONB, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("tag_id", Uuid, nullable=False),
+    _timestamp("noted_at"),
 )
 
 unmapped_tags = _ledger_table(

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from genonaut_lib.db import engine, guard
 from genonaut_lib.db.engine import translated
 from genonaut_lib.errors import PlanChanged, VerificationFailed
-from genonaut_lib.migration import revisions
+from genonaut_lib.migration import decisions, revisions
 from genonaut_lib.migration.backfill import Progress
 from genonaut_lib.migration.phases import BY_NOTEBOOK, Context, Phase
 from genonaut_lib.migration.phases.base import require
@@ -107,6 +107,16 @@ class NotebookRun:
         figures = {} if self.verification is None else self.verification.figures
         chosen = {name.removeprefix(prefix).strip(): v for name, v in figures.items() if name.startswith(prefix)}
         return views.bar_chart(title, {name: float(v) for name, v in chosen.items()}, unit)
+
+    def decisions(self) -> View:
+        """Show what was decided about dirty data, and how often."""
+        with translated():
+            return views.decisions_view(decisions.summary(self.context.connection))
+
+    def decisions_chart(self) -> views.Chart:
+        """Plot how many elements each decision concerned."""
+        with translated():
+            return views.decisions_chart(decisions.summary(self.context.connection))
 
     def _header(self) -> View:
         connection = self.context.connection

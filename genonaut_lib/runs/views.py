@@ -6,12 +6,13 @@ import hashlib
 import html
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from genonaut_lib.migration.decisions import DecisionCount
 from genonaut_lib.migration.plan import Check, Outcome, Plan, Verification
 from genonaut_lib.tuning.bench import Comparison, Measurement
 from genonaut_lib.tuning.cases import Case
@@ -168,6 +169,22 @@ def bar_chart(title: str, values: Mapping[str, float], unit: str) -> Chart:
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     return Chart(title, figure)
+
+
+def decisions_view(counts: Sequence[DecisionCount]) -> View:
+    """Return the decisions about dirty data: what the seeding counted, what the backfill wrote down."""
+    rows = [astuple(count) for count in counts]
+    columns = ["kind", "decision", "spellings", "counted", "elements", "items"]
+    if not rows:
+        return View("Decisions about dirty data: none")
+    table = pd.DataFrame(rows, columns=columns).astype({"elements": "Int64", "items": "Int64"})
+    return View("Decisions about dirty data", table)
+
+
+def decisions_chart(counts: Sequence[DecisionCount]) -> Chart:
+    """Return how many elements each decision concerned, as written down or else as counted."""
+    elements = {f"{count.kind}: {count.decision}": float(count.elements or count.counted) for count in counts}
+    return bar_chart("Dirty elements by kind and decision", elements, "elements")
 
 
 def _table_html(title: str, table: pd.DataFrame) -> str:

@@ -132,13 +132,16 @@ create table if not exists workbench.changed_content (
 );
 
 -- name: tag_spellings
--- Every distinct element found in a legacy tag array, what it is, and the tag it became.
+-- Every distinct element found in a legacy tag array, what it is, what was decided, and the tag it became.
+-- `late` ones were written after the seeding and met by the backfill only.
 create table if not exists workbench.tag_spellings (
     digest bytea primary key,
     element jsonb not null,
     uses bigint not null,
     kind text,
-    tag_id uuid
+    decision text check (decision in ('map', 'create', 'quarantine')),
+    tag_id uuid,
+    late boolean not null default false
 );
 
 -- name: unmapped_tags
@@ -152,6 +155,47 @@ create table if not exists workbench.unmapped_tags (
     noted_at timestamptz not null default now(),
     primary key (content_source, content_id, position)
 );
+
+-- name: tag_policies
+-- What becomes of each kind of dirty data, as the phase that decides it was told.
+create table if not exists workbench.tag_policies (
+    kind text primary key,
+    decision text not null check (decision in ('map', 'create', 'quarantine')),
+    phase text not null,
+    decided_at timestamptz not null default now()
+);
+
+-- name: repaired_tags
+-- Every element that was mapped in an unusual way because of its place: a double that fell together
+-- with an earlier one of its array (`duplicate`), a bare string read as an array (`not_an_array`).
+create table if not exists workbench.repaired_tags (
+    content_source varchar(10) not null,
+    content_id integer not null,
+    position integer not null,
+    element jsonb not null,
+    kind text not null,
+    tag_id uuid not null,
+    noted_at timestamptz not null default now(),
+    primary key (content_source, content_id, position)
+);
+
+-- name: tag_decisions
+-- Every decision about dirty data. `spellings` and `counted` are what the seeding saw; `elements` and
+-- `items` what the backfill wrote down, place by place, which it does where a tag was not simply mapped.
+create or replace view workbench.tag_decisions as
+with counted as (
+    select kind, decision, count(*) as spellings, sum(uses)::bigint as counted
+    from workbench.tag_spellings where kind <> 'name' group by kind, decision
+), recorded as (
+    select kind, decision, count(*) as elements, count(distinct (content_source, content_id)) as items
+    from (
+        select reason as kind, 'quarantine' as decision, content_source, content_id from workbench.unmapped_tags
+        union all
+        select kind, 'map', content_source, content_id from workbench.repaired_tags
+    ) places group by kind, decision
+)
+select kind, decision, coalesce(spellings, 0) as spellings, coalesce(counted, 0) as counted, elements, items
+from counted full join recorded using (kind, decision);
 
 -- name: measurements
 -- One row for each case of a gallery measurement; `row_keys` are the rows the page showed.

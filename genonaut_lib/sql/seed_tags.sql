@@ -47,13 +47,17 @@ drop table if exists tag_aliases, tag_parents, tags;
 
 -- name: observe_spellings
 -- Adds the elements of one batch to the known spellings; counted once, since the checkpoint commits with it.
+-- A column that holds a bare string is an element only where the policy reads it as one.
 with batch as materialized (
     select id, tags from {table} where id > %(after)s and id <= %(upto)s
 ),
 seen as (
     select element, count(*) as uses
     from batch cross join lateral jsonb_array_elements(
-        case when jsonb_typeof(tags) = 'array' then tags else '[]' end) as element
+        case jsonb_typeof(tags) when 'array' then tags
+             when 'string' then case when (select decision from workbench.tag_policies where kind = 'not_an_array') = 'map'
+                                     then jsonb_build_array(tags) else '[]' end
+             else '[]' end) as element
     group by element
 ),
 kept as (
@@ -66,7 +70,7 @@ select (select count(*) from batch), (select count(*) from kept);
 
 -- name: spellings
 -- Most used first, so that the first spelling met of a tag is its label; ties by spelling.
-select digest, element, uses from workbench.tag_spellings order by uses desc, element::text collate "C";
+select digest, element, element #>> '{{}}', uses from workbench.tag_spellings order by uses desc, element::text collate "C";
 
 -- name: stage_tags
 create temporary table if not exists incoming_tags (
@@ -75,7 +79,7 @@ create temporary table if not exists incoming_tags (
 
 -- name: stage_spellings
 create temporary table if not exists incoming_spellings (
-    digest bytea, kind text, spelling text, tag_id uuid
+    digest bytea, kind text, decision text, spelling text, tag_id uuid, place bigint
 ) on commit drop;
 
 -- name: lock_tags
@@ -99,29 +103,39 @@ insert into tag_parents (tag_id, parent_id)
 select id, parent_id from incoming_tags where parent_id is not null
 on conflict do nothing;
 
+-- name: forget_tags
+-- Tags, their parents and aliases made under other policies; nothing else refers to them yet.
+delete from tags;
+
 -- name: insert_aliases
--- A UUID string means the tag with that id, and nothing when there is none.
+-- Most used first: the backfill keeps the head of the table at hand. A spelling that means no tag has no alias.
 insert into tag_aliases (spelling, tag_id)
 select s.spelling, t.id from incoming_spellings s join tags t on t.id = s.tag_id
-where s.spelling is not null
+where s.spelling is not null order by s.place
 on conflict (spelling) do nothing;
 
 -- name: insert_name_aliases
-insert into tag_aliases (spelling, tag_id) select name, id from tags on conflict (spelling) do nothing;
+-- A quarantined spelling is no alias, though a tag of that name may be there for another reason.
+insert into tag_aliases (spelling, tag_id)
+select t.name, t.id from tags t
+where not exists (select from workbench.tag_spellings s
+                  where s.decision = 'quarantine' and s.digest = sha256(convert_to(to_jsonb(t.name)::text, 'UTF8')))
+on conflict (spelling) do nothing;
 
 -- name: settle_spellings
 update workbench.tag_spellings k
-set kind = s.kind, tag_id = t.id
+set kind = s.kind, decision = s.decision, tag_id = t.id
 from incoming_spellings s left join tags t on t.id = s.tag_id
 where k.digest = s.digest;
 
 -- name: unsettled
--- Spellings that nobody judged, and names without the alias that the backfill joins on.
+-- Spellings that nobody judged, and strings whose alias, which the backfill maps by, does not say what was decided.
 select
-    (select count(*) from workbench.tag_spellings where kind is null)
+    (select count(*) from workbench.tag_spellings where kind is null or decision is null)
     + (select count(*) from workbench.tag_spellings s
-       where s.kind = 'name' and not exists (
-           select from tag_aliases a where a.spelling = s.element #>> '{{}}' and a.tag_id = s.tag_id));
+       left join tag_aliases a on a.spelling = s.element #>> '{{}}'
+       where jsonb_typeof(s.element) = 'string' and a.tag_id is distinct from s.tag_id)
+    + (select count(*) from workbench.tag_spellings s where (s.decision = 'quarantine') <> (s.tag_id is null));
 
 -- name: counts
 select (select count(*) from tags), (select count(*) from tag_parents), (select count(*) from tag_aliases),
@@ -133,3 +147,31 @@ delete from workbench.tag_spellings;
 
 -- name: all_tags
 select id, name from tags order by tag_no;
+
+-- name: meant_tags
+-- Tags that some spelling means. One without an alias was made for a late name whose backfill was undone.
+select distinct t.id, t.name from tags t join tag_aliases a on a.tag_id = t.id;
+
+-- name: late_spellings
+-- What the backfill met and no seeding saw, most used first.
+select sha256(convert_to(element::text, 'UTF8')), element, element #>> '{{}}', count(*)
+from workbench.unmapped_tags where reason = 'unseen'
+group by element order by count(*) desc, element::text collate "C";
+
+-- name: insert_late_spellings
+-- A start that was killed may have judged some of them already.
+insert into workbench.tag_spellings (digest, element, uses, kind, decision, tag_id, late)
+select s.digest, u.element, u.uses, s.kind, s.decision, t.id, true
+from incoming_spellings s
+join (select sha256(convert_to(element::text, 'UTF8')) as digest, element, count(*) as uses
+      from workbench.unmapped_tags where reason = 'unseen' group by element) u on u.digest = s.digest
+left join tags t on t.id = s.tag_id
+on conflict (digest) do nothing;
+
+-- name: forget_late_aliases
+-- Undo: the tags stay, since their numbers must stay dense, but no spelling that came late means them.
+delete from tag_aliases a using workbench.tag_spellings s
+where s.late and (a.spelling = s.element #>> '{{}}' or (s.kind = 'unknown_name' and a.tag_id = s.tag_id));
+
+-- name: forget_late_spellings
+delete from workbench.tag_spellings where late;

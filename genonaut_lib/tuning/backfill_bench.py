@@ -199,7 +199,7 @@ class _EtaClock:
     def see(self, progress: Progress) -> None:
         self.sources[progress.source] = (progress.rows_read, progress.rows_total)
         done, total = (sum(column) for column in zip(*self.sources.values(), strict=True))
-        if self.told is None and progress.eta_s is not None and len(self.sources) == 2 and done >= TENTH * total:  # noqa: PLR2004
+        if self.told is None and progress.eta_s is not None and len(self.sources) == 2 and done >= TENTH * total:
             self.told = (time.monotonic() - self.started, progress.eta_s)
 
     def error(self, seconds: float) -> float | None:

@@ -32,6 +32,7 @@ FIRST_STAGE_OF = {
     "catalog": "seed_tags",
     "content": "seed_tags",
     "copy": "seed_tags",
+    "decisions": "seed_tags",
     "generation": "seed_tags",
     "ledger": "seed_tags",
     "measurements": "expand_tag_columns",
@@ -74,6 +75,7 @@ VALUES: dict[str, object] = {
     "samples": 3, "seed": 1, "first": 1, "last": 10, "items": 10, "ties": 1, "rate": 1e-9, "facets": ["style"],
     "ignored": [], "tables": ["content_items"], "pids": [1], "timeout": "500ms",
     "ledger": "workbench",
+    "kind": "variant", "decision": "map", "reason": None,
     "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
 }  # fmt: skip
 TAGS_OF = {"generation": 106}

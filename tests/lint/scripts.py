@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any
 
 from genonaut_lib.db.statements import Block, blocks, files
-from tests.lint.findings import Place
-from tests.lint.grammar import NotSql, Statement, statements
 from genonaut_lib.migration.phases import PHASES, SchemaPhase
 from genonaut_lib.migration.plan import Action, action
 from genonaut_lib.migration.revisions import file_actions
+from tests.lint.findings import Place
+from tests.lint.grammar import NotSql, Statement, statements
 
 REVISION_FILES = {"legacy": False, "legacy_undo": True, "ledger_schema": False, "ledger_schema_undo": True}
 """Files that a revision runs as a whole, and whether they take something back."""

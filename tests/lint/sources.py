@@ -18,12 +18,12 @@ from functools import cached_property
 from pathlib import Path
 
 from genonaut_lib.db.statements import Block, Waiver, blocks, files
+from genonaut_lib.settings import project_root
 from tests.lint import grammar
 from tests.lint.findings import Breach, Place, Rule
 from tests.lint.grammar import NotSql, Statement
 from tests.lint.rules import SESSION_FILE, sets_session
 from tests.lint.scripts import generic, sql_path
-from genonaut_lib.settings import project_root
 
 HELPER = "genonaut_lib/db/locks.py"
 WAIVER_COMMENT = re.compile(r"# lint: allow ([a-z0-9-]+) because (\S.*)$")

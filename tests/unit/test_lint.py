@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from genonaut_lib.db.statements import Block, Waiver
+from genonaut_lib.migration.plan import action
 from tests.lint import __main__ as entry
 from tests.lint import squawk
 from tests.lint.findings import Finding, Place
@@ -17,7 +18,6 @@ from tests.lint.report import WHOLE_FILE, judge, lint, python_waivers
 from tests.lint.rules import RULES
 from tests.lint.scripts import Script, script_of, scripts
 from tests.lint.sources import SOURCE_RULES, Module
-from genonaut_lib.migration.plan import action
 
 ROOT = Path(__file__).parents[2]
 ADD = "alter table content_items add constraint c check (source_type = 'items') not valid"
