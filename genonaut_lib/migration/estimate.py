@@ -76,12 +76,13 @@ def estimate_plan(connection: Connection, plan: Plan) -> PlanEstimate:
     """Return what each action of `plan` is expected to cost; reads the catalogue and some pages, writes nothing."""
     figures = Figures(connection, plan)
     kept = figures.server.wal_kept
-    return PlanEstimate(tuple(_estimate(figures, step) for step in plan.actions), kept)
+    return PlanEstimate(tuple(estimator_of(plan, step)(figures, step) for step in plan.actions), kept)
 
 
-def _estimate(figures: Figures, step: Action) -> Estimate:
-    subject = f"{figures.plan.phase}/{step.id} {step.text}"
-    return next(estimator for pattern, estimator in RULES if re.match(pattern, subject, re.DOTALL))(figures, step)
+def estimator_of(plan: Plan, step: Action) -> Estimator:
+    """Return the formula of an action: that of the first rule its phase, id and statement match."""
+    subject = f"{plan.phase}/{step.id} {step.text}"
+    return next(estimator for pattern, estimator in RULES if re.match(pattern, subject, re.DOTALL))
 
 
 def _catalogue_only(figures: Figures, _step: Action) -> Estimate:

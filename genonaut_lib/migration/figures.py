@@ -5,6 +5,8 @@ from __future__ import annotations
 from genonaut_lib.migration.estimate import Estimate
 
 UNKNOWN = "unknown"
+COSTS = ("rows", "WAL", "disk", "duration")
+"""The columns of an estimate."""
 _SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _TIMES = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 

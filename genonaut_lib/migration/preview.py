@@ -18,6 +18,8 @@ HEAVY_BYTES = 1_000_000
 """A phase that needs less is not asked for disk: every server has as much."""
 FILLED_BY = {"create_content_tags": "backfill_content_tags"}
 """Phases that make an empty table, and the one that fills it: whoever begins should have room to end."""
+TOLD_BY_RECORD = {"seed_tags", "verify_content_tags"}
+"""Phases whose plan does not become empty, or always is: done when their newest verification passed."""
 
 
 class Stand(enum.StrEnum):
@@ -90,11 +92,12 @@ def stands(context: Context) -> dict[str, Stand]:
 
 
 def _is_done(phase: Phase, context: Context) -> bool:
-    """Return whether nothing is left to do; verifying leaves nothing but its record."""
-    if phase.plan(context).actions:
-        return False
-    record = ledger.last_verification(context.connection, phase.name)
-    return phase.name != "verify_content_tags" or (record is not None and record.passed)
+    """Return whether nothing is left to do; of a phase that may always be run again its record tells."""
+    if phase.name in TOLD_BY_RECORD:
+        record = ledger.last_verification(context.connection, phase.name)
+        if record is None or not record.passed:
+            return False
+    return phase.name in TOLD_BY_RECORD or not phase.plan(context).actions
 
 
 def _disk_check(needed: int, free: int | None) -> Check:

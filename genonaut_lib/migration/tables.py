@@ -108,7 +108,7 @@ def sample_of(connection: Connection, source: ContentSource) -> ArraySample:
     percent = size_of(connection, source.table).percent
     names = names_column(connection, source.table)
     if names is None:
-        statement = block("estimates", "sample_ids").sql(table=source.table)
+        statement = block("estimates", "sample_ids").sql(table=source.table, ids="tags")
     else:
         # Before the new column is there, every row waits for it.
         waiting = sql.SQL("tags is null" if names == "tags_old" else "true")

@@ -17,7 +17,7 @@ from {table} c tablesample system (%(percent)s) repeatable (0);
 -- name: sample_ids
 -- The same for a table whose names are gone: rows, bytes of a row, number of tag ids.
 select count(*), 0, coalesce(avg(pg_column_size(c.*)), 0)::float8, 0::float8,
-       coalesce(avg(cardinality(tags)), 0)::float8
+       coalesce(avg(cardinality({ids})), 0)::float8
 from {table} c tablesample system (%(percent)s) repeatable (0);
 
 -- name: names_of_some

@@ -35,7 +35,7 @@ FIRST_STAGE_OF = {
     "generation": "seed_tags",
     "ledger": "seed_tags",
     "measurements": "expand_tag_columns",
-    "phases": "seed_tags",
+    "estimates": "seed_tags",
     "session": "seed_tags",
     "seed_tags": "expand_tag_columns",
     "verify": "seed_tags",
@@ -71,7 +71,10 @@ VALUES: dict[str, object] = {
     "case_name": "c", "path": "p", "query": Jsonb({}), "row_keys": Jsonb([]), "p50_ms": 0.5, "p95_ms": 0.5,
     "samples": 3, "seed": 1, "first": 1, "last": 10, "items": 10, "ties": 1, "rate": 1e-9, "facets": ["style"],
     "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
+    "percent": 100.0,
 }  # fmt: skip
+COLUMNS = {"ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true")}
+"""Parts of a sample's statement that are no table."""
 TAGS_OF = {"generation": 106}
 
 
@@ -95,7 +98,7 @@ def stages_of(file: str) -> list[str]:
 def explain(connection: Connection, found: Block) -> None:
     """Have the statement parsed, analysed and planned; nothing is carried out."""
     names = {name for _, name, _, _ in string.Formatter().parse(found.text.replace("%%", "")) if name}
-    identifiers = dict.fromkeys(names, "content_items")
+    identifiers: dict[str, str | sql.SQL] = {name: COLUMNS.get(name, "content_items") for name in names}
     values = VALUES | ({"tags": TAGS_OF[found.file]} if found.file in TAGS_OF else {})
     with connection.transaction(force_rollback=True):
         for temporary in TEMPORARY.get(found.file, ()):
