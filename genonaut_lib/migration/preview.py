@@ -18,8 +18,12 @@ HEAVY_BYTES = 1_000_000
 """A phase that needs less is not asked for disk: every server has as much."""
 FILLED_BY = {"create_content_tags": "backfill_content_tags"}
 """Phases that make an empty table, and the one that fills it: whoever begins should have room to end."""
-TOLD_BY_RECORD = {"seed_tags", "verify_content_tags"}
-"""Phases whose plan does not become empty, or always is: done when their newest verification passed."""
+TOLD_BY_RECORD = {"seed_tags", "backfill_tag_uuids", "verify_content_tags"}
+"""Phases that are done when their newest verification passed.
+
+Seeding may always be done again, the plan of the UUID backfill reads every row once none waits any more,
+and verifying has no plan.
+"""
 
 
 class Stand(enum.StrEnum):
@@ -92,12 +96,12 @@ def stands(context: Context) -> dict[str, Stand]:
 
 
 def _is_done(phase: Phase, context: Context) -> bool:
-    """Return whether nothing is left to do; of a phase that may always be run again its record tells."""
+    """Return whether nothing is left to do; where a plan is dear or says nothing, the record is asked first."""
     if phase.name in TOLD_BY_RECORD:
         record = ledger.last_verification(context.connection, phase.name)
-        if record is None or not record.passed:
-            return False
-    return phase.name in TOLD_BY_RECORD or not phase.plan(context).actions
+        if record is not None and record.passed:
+            return True
+    return phase.name != "verify_content_tags" and not phase.plan(context).actions
 
 
 def _disk_check(needed: int, free: int | None) -> Check:
