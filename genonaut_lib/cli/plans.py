@@ -11,7 +11,7 @@ from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import InvalidInput, NotAGallery
 from genonaut_lib.migration import ledger
-from genonaut_lib.migration.figures import COSTS, estimate_texts
+from genonaut_lib.migration.figures import COSTS, estimate_texts, total_texts
 from genonaut_lib.migration.lock_modes import blocks
 from genonaut_lib.migration.phases import BY_NOTEBOOK, PHASES, Context, Phase
 from genonaut_lib.migration.preview import Preview, Stand, preview, stands
@@ -99,7 +99,7 @@ def _show_plan(phase: Phase, stand: Stand, found: Preview, *, as_json: bool) -> 
         return
     _show_statements(found)
     for name, value in found.plan.facts.items():
-        out.print(f"{name}: {value}", markup=False)
+        out.print(f"{name}: {value:,}" if isinstance(value, int) else f"{name}: {value}", markup=False)
     out.print(found.disk_text, markup=False)
     out.print(f"Digest {found.plan.digest[:12]}. Apply it with: genonaut run {phase.notebook} --apply", markup=False)
 
@@ -109,7 +109,7 @@ def _show_statements(found: Preview) -> None:
     pairs = list(zip(found.plan.actions, found.estimate.actions, strict=True))
     name = "total" if found.estimate.complete else "total, at least"
     rows = [(step.id, step.lock or "none", blocks(step.lock), *estimate_texts(cost)) for step, cost in pairs]
-    total = (name, "", "", *estimate_texts(found.estimate.total))
+    total = (name, "", "", *total_texts(found.estimate.total))
     print_table("Plan", ["action", "lock", "blocks", *COSTS], [*rows, total])
     for step, _ in pairs:
         note = "" if step.reversible else " (cannot be taken back)"

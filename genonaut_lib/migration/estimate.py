@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import estimate_model as model
-from genonaut_lib.migration.estimate_figures import JUNCTION, PARENT, SECONDS_A_ROW, SOURCES, Figures
+from genonaut_lib.migration.estimate_figures import JUNCTION, SECONDS_A_ROW, SOURCES, Figures
 from genonaut_lib.migration.estimate_model import PAGE, Column
 from genonaut_lib.migration.plan import Action, Plan
 from genonaut_lib.migration.tables import scaled, size_of
@@ -118,11 +118,11 @@ def _build_index(figures: Figures, step: Action) -> Estimate:
     return Estimate(count.rows, wal, seconds, size, size if size > figures.server.sort_memory else 0, count.exact)
 
 
-def _observe(figures: Figures, _step: Action) -> Estimate:
+def _observe(figures: Figures, step: Action) -> Estimate:
     """Counting spellings: how many distinct ones there are is what it finds out."""
-    count = figures.rows(PARENT)
-    mean = figures.rows(JUNCTION).rows / max(count.rows, 1)
-    seconds = count.rows * SECONDS_A_ROW["observe_spellings"](mean) * figures.pace("observe_spellings")
+    sample = figures.samples[step.id.rsplit(":", 1)[-1]]
+    count = scaled(sample)
+    seconds = count.rows * SECONDS_A_ROW["observe_spellings"](sample.elements) * figures.pace("observe_spellings")
     return Estimate(count.rows, None, seconds, None, exact=count.exact)
 
 
@@ -200,7 +200,7 @@ Estimator = Callable[[Figures, Action], Estimate]
 RULES: tuple[tuple[str, Estimator], ...] = (
     (r"backfill_tag_uuids/backfill:", _fill_uuids),
     (r"backfill_content_tags/backfill:", _fill_junction),
-    (r"seed_tags/data:observe_spellings", _observe),
+    (r"seed_tags/data:observe_spellings:", _observe),
     (r"seed_tags/data:", _unknown),
     (r"(create_content_tags|seed_tags)/", _catalogue_only),
     (r"\S+ create (unique )?index .*\bon only ", _catalogue_only),

@@ -38,6 +38,11 @@ def rows_text(estimate: Estimate) -> str:
     return f"{'' if estimate.exact else '~'}{estimate.rows:,}"
 
 
+def total_texts(total: Estimate) -> tuple[str, str, str, str]:
+    """Return WAL, disk and duration of a sum; rows that several actions touch are not added up."""
+    return ("", *estimate_texts(total)[1:])
+
+
 def estimate_texts(estimate: Estimate) -> tuple[str, str, str, str]:
     """Return rows, WAL, disk and duration of an estimate."""
     return (

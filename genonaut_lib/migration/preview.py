@@ -57,7 +57,7 @@ class Preview:
             "note": self.plan.note,
             "facts": dict(self.plan.facts),
             "actions": [_action_dict(step, estimate) for step, estimate in pairs],
-            "total": {**_estimate_dict(self.estimate.total), "complete": self.estimate.complete},
+            "total": {**_costs_dict(self.estimate.total), "complete": self.estimate.complete},
             "disk_needed_bytes": self.estimate.disk_needed,
             "disk_free_bytes": self.disk_free,
         }
@@ -118,14 +118,14 @@ def _action_dict(step: Action, estimate: Estimate) -> dict[str, Any]:
         "blocks": blocks(step.lock),
         "reversible": step.reversible,
         "why": step.why,
-        **_estimate_dict(estimate),
+        "rows": estimate.rows,
+        "rows_exact": estimate.exact,
+        **_costs_dict(estimate),
     }
 
 
-def _estimate_dict(estimate: Estimate) -> dict[str, Any]:
+def _costs_dict(estimate: Estimate) -> dict[str, Any]:
     return {
-        "rows": estimate.rows,
-        "rows_exact": estimate.exact,
         "wal_bytes": estimate.wal_bytes,
         "seconds": None if estimate.seconds is None else round(estimate.seconds, 3),
         "disk_bytes": estimate.disk_bytes,

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from genonaut_lib.migration.estimate import PlanEstimate
-from genonaut_lib.migration.figures import COSTS, estimate_texts
+from genonaut_lib.migration.figures import COSTS, estimate_texts, total_texts
 from genonaut_lib.migration.lock_modes import blocks
 from genonaut_lib.migration.plan import Check, Outcome, Plan, Verification
 from genonaut_lib.migration.preview import Preview
@@ -94,7 +94,7 @@ def _with_costs(table: pd.DataFrame, estimate: PlanEstimate) -> pd.DataFrame:
     name = "total" if estimate.complete else "total, at least"
     total = pd.DataFrame([{"action": name, "lock": "", "blocks": "", "reversible": "", "why": ""}])
     wide = pd.concat([table, total], ignore_index=True)
-    texts = [estimate_texts(step) for step in (*estimate.actions, estimate.total)]
+    texts = [*(estimate_texts(step) for step in estimate.actions), total_texts(estimate.total)]
     for place, column in enumerate(COSTS, start=3):
         wide.insert(place, column, [text[place - 3] for text in texts])
     return wide

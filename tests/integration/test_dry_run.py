@@ -41,7 +41,9 @@ CATALOGUE = """
     union all select 'function', oid::regprocedure::text, prosrc, '', '' from pg_proc where oid >= 16384
     order by 1, 2, 3, 4, 5
 """
-WRITTEN = "select sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_del) from pg_stat_user_tables"
+WRITTEN = """
+    select sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_del), sum(analyze_count), sum(vacuum_count) from pg_stat_user_tables
+"""
 
 
 class KilledError(Exception):

@@ -87,6 +87,32 @@ def test_the_pace_of_this_database_replaces_that_of_another_machine(context: Con
     assert found[1] == pytest.approx(found[0] * 10)
 
 
+def test_a_backfills_own_pace_counts_before_that_of_others(context: Context, gallery: Gallery) -> None:
+    """Half done, it is known how fast this very backfill is."""
+    generation.generate(context.connection, generation.SHAPES["adversarial"], 1_500, 1)
+    apply_before(context, "backfill_tag_uuids")
+    context.connection.execute(
+        "insert into workbench.backfills"
+        " (task, source, range_no, after_id, upto_id, cursor_id, rows_total, rows_read, seconds)"
+        " values ('backfill_tag_uuids', 'regular', 1, 0, 9, 5, 2000, 1000, 20)"
+    )
+    steps = preview(PHASES["backfill_tag_uuids"], context).estimate.actions
+    rows = steps[3].rows
+    assert rows is not None
+    assert steps[3].seconds == pytest.approx(rows * 0.02, rel=0.1)
+
+
+def test_the_junction_is_estimated_before_it_is_there(context: Context, gallery: Gallery) -> None:
+    """Its indexes count, so that whoever creates it learns whether it will fit."""
+    generation.generate(context.connection, generation.SHAPES["adversarial"], 1_500, 1)
+    apply_before(context, "create_content_tags")
+    phase = PHASES["backfill_content_tags"]
+    before = preview(phase, context).estimate.total
+    apply(context, "create_content_tags")
+    after = preview(phase, context).estimate.total
+    assert (before.wal_bytes, before.disk_bytes) == (after.wal_bytes, after.disk_bytes)
+
+
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a table of some hundred rows count as a large one."""

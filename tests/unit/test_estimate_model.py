@@ -101,7 +101,7 @@ def test_the_total_of_unknown_parts_is_not_complete() -> None:
          "_catalogue_only"),
         ("attach_partitions", "attach:x", 'alter table content_items_all attach partition "x"', "_catalogue_only"),
         ("create_content_tags", "create:x", "create index if not exists x on content_tags (a)", "_catalogue_only"),
-        ("seed_tags", "data:observe_spellings", "with batch", "_observe"),
+        ("seed_tags", "data:observe_spellings:content_items", "with batch", "_observe"),
     ],
 )  # fmt: skip
 def test_an_action_gets_the_formula_of_its_kind(phase: str, id: str, text: str, estimator: str) -> None:

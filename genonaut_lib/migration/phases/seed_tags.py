@@ -18,6 +18,7 @@ from genonaut_lib.migration.backfill import BackfillTask, forget_action
 from genonaut_lib.migration.phases.base import Context, SchemaPhase, run_backfill
 from genonaut_lib.migration.plan import Action, Outcome, Plan, Verification, action, probe
 from genonaut_lib.vocabulary import (
+    ContentSource,
     SpellingKind,
     canonical_tag_name,
     classify_spelling,
@@ -27,6 +28,8 @@ from genonaut_lib.vocabulary import (
 )
 
 OBSERVE = BackfillTask("observe_spellings", block("seed_tags", "observe_spellings"))
+SETTLE = ("insert_tags", "insert_parents", "insert_name_aliases", "insert_aliases", "settle_spellings")
+"""The statements that give every counted spelling its tag; one transaction."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +83,9 @@ class SeedTags(SchemaPhase):
         if revisions.at_least(context.connection, revisions.EXPAND_TAG_COLUMNS):
             return Plan(self.name, (), note="done: the legacy arrays were seeded and have moved on")
         schema = super().plan(context)
-        data = tuple(
-            action(f"data:{name}", block("seed_tags", name), table="content_items")
-            for name in ("observe_spellings", "insert_tags", "insert_parents", "insert_aliases")
-        )
-        return Plan(self.name, schema.actions + data, self.facts(context))
+        observe = [_observe_action(source) for source in ContentSource]
+        settle = [_settle_action(name) for name in SETTLE]
+        return Plan(self.name, (*schema.actions, *observe, *settle), self.facts(context))
 
     def apply(self, context: Context) -> Outcome:
         """Create the tables, count the spellings, give each its tag."""
@@ -110,6 +111,16 @@ class SeedTags(SchemaPhase):
         return Verification(self.name, len(tags), mismatches, _counts(context.connection), samples)
 
 
+def _observe_action(source: ContentSource) -> Action:
+    step = action(f"data:observe_spellings:{source.table}", OBSERVE.batch, table=source.table)
+    return Action(step.id, step.statement, "ROW EXCLUSIVE on the ledger, ACCESS SHARE on the table", step.why)
+
+
+def _settle_action(name: str) -> Action:
+    step = action(f"data:{name}", block("seed_tags", name))
+    return Action(step.id, step.statement, "SHARE ROW EXCLUSIVE on tags", step.why)
+
+
 def _settle(connection: Connection) -> None:
     """Give every counted spelling its tag, in one transaction."""
     rows = connection.execute(block("seed_tags", "spellings").sql()).fetchall()
@@ -119,7 +130,7 @@ def _settle(connection: Connection) -> None:
             connection.execute(block("seed_tags", name).sql())
         _stage(connection, "incoming_tags", _tag_rows(spellings))
         _stage(connection, "incoming_spellings", _spelling_rows(spellings))
-        for name in ("insert_tags", "insert_parents", "insert_name_aliases", "insert_aliases", "settle_spellings"):
+        for name in SETTLE:
             connection.execute(block("seed_tags", name).sql())
 
 
