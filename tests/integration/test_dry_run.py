@@ -42,7 +42,8 @@ CATALOGUE = """
     order by 1, 2, 3, 4, 5
 """
 WRITTEN = """
-    select sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_del), sum(analyze_count), sum(vacuum_count) from pg_stat_user_tables
+    select sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_del), sum(analyze_count), sum(vacuum_count)
+    from pg_stat_user_tables
 """
 
 
