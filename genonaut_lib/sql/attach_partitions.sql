@@ -37,11 +37,11 @@ alter table content_items_all alter column source_type drop default;
 select workbench.carry_rights('content_items_all');
 
 -- name: create_parent_identity_index
--- lock: none (no partition yet)
+-- lock: SHARE on content_items_all (not in use yet)
 create unique index if not exists content_items_all_uidx_id_src on only content_items_all (id, source_type);
 
 -- name: create_parent_keyset_index
--- lock: none (no partition yet)
+-- lock: SHARE on content_items_all (not in use yet)
 create index if not exists idx_content_items_all_created_id_desc
 on only content_items_all (created_at desc, id desc);
 

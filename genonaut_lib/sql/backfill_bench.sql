@@ -13,3 +13,6 @@ select exists (
     where granted and mode = 'AccessExclusiveLock' and database = (select oid from pg_database where datname = current_database())
       and relation in (to_regclass('content_items'), to_regclass('content_items_auto'))
 );
+
+-- name: count_rows
+select count(*) from {table};

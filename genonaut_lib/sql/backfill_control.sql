@@ -36,11 +36,12 @@ insert into workbench.backfill_events (task, engine_id, event, details)
 values (%(task)s, %(engine_id)s, %(event)s, %(details)s);
 
 -- name: engines
--- Engines at work: those that were seen in the last seconds and did not sign off.
+-- Engines at work: those that were seen in the last seconds and did not sign off. The clock, not now():
+-- somebody may ask again and again in one transaction.
 select engine_id, run_id, host, process_id, state, reasons, workers, batch_target_s, pause_s,
-       rows_per_second, eta_s, active_s, started_at, extract(epoch from now() - seen_at)::double precision
+       rows_per_second, eta_s, active_s, started_at, extract(epoch from clock_timestamp() - seen_at)::double precision
 from workbench.backfill_engines
-where task = %(task)s and ended_at is null and seen_at > now() - make_interval(secs => %(silent_s)s)
+where task = %(task)s and ended_at is null and seen_at > clock_timestamp() - make_interval(secs => %(silent_s)s)
 order by started_at;
 
 -- name: tasks

@@ -11,7 +11,7 @@ create table if not exists tags (
 );
 
 -- name: create_tag_parents
--- lock: none (new table)
+-- lock: SHARE ROW EXCLUSIVE on tags (not in use yet)
 create table if not exists tag_parents (
     tag_id uuid not null references tags (id) on delete cascade,
     parent_id uuid not null references tags (id) on delete cascade,
@@ -20,12 +20,12 @@ create table if not exists tag_parents (
 );
 
 -- name: create_tag_parents_index
--- lock: none (new table)
+-- lock: SHARE on tag_parents (not in use yet)
 -- The foreign key to the parent and the walk from a parent to its children both need it.
 create index if not exists idx_tag_parents_parent on tag_parents (parent_id);
 
 -- name: create_tag_aliases
--- lock: none (new table)
+-- lock: SHARE ROW EXCLUSIVE on tags (not in use yet)
 -- Every spelling that means a tag, exactly as it stands in the data; the backfill joins on it.
 create table if not exists tag_aliases (
     spelling text primary key,
@@ -33,7 +33,7 @@ create table if not exists tag_aliases (
 );
 
 -- name: create_tag_aliases_index
--- lock: none (new table)
+-- lock: SHARE on tag_aliases (not in use yet)
 create index if not exists idx_tag_aliases_tag on tag_aliases (tag_id);
 
 -- name: grant_reading

@@ -22,7 +22,6 @@ from genonaut_lib.migration import adoption
 from genonaut_lib.migration.backfill import BackfillTask, Progress
 from genonaut_lib.migration.crew import Backfill
 from genonaut_lib.migration.phases import PHASES, Context, backfill_content_tags, backfill_tag_uuids
-from genonaut_lib.migration.phases.base import table_facts
 from genonaut_lib.migration.phases.drop_legacy_tags import CONFIRMATION, DropLegacyTags
 from genonaut_lib.migration.runner import apply_plan, verify_phase
 from genonaut_lib.settings import Settings
@@ -39,8 +38,8 @@ class Rate:
     """One measurement: `rows` (items for uuids, else relationships) in `seconds`, beside its baseline.
 
     `ratio` is rows_per_second over baseline_rows_per_second. `peak_rss_mb` is the memory of this
-    process so far. What has no baseline has None there. `eta_error` compares the time left as told after a tenth of the work with the
-    time it took: 0.1 is ten per cent off.
+    process so far. What has no baseline has None there. `eta_error` compares the time left as told
+    after a tenth of the work with the time it took: 0.1 is ten per cent off.
     """
 
     mode: str
@@ -71,7 +70,7 @@ class BackfillBench:
         """Measure and return everything, fit for JSON; raise RowsDiffer where a mode wrote other rows."""
         unknown = set(self.modes) - set(MODES)
         if unknown:
-            raise InvalidInput(f"There is no mode {sorted(unknown)[0]!r}.", hint=f"Known: {', '.join(MODES)}.")
+            raise InvalidInput(f"There is no mode {min(unknown)!r}.", hint=f"Known: {', '.join(MODES)}.")
         with scratch.database(self.settings, "bench") as expanded:
             self._prepare(expanded)
             if "uuids" in self.modes:
@@ -147,7 +146,7 @@ class BackfillBench:
         self.say("attach, with an application writing all the while")
         with Application(context.settings) as application, LockWatch(context.settings) as watch:
             seconds = _clocked(lambda: _apply(context, "attach_partitions"))
-        rows = int(sum(int(value) for name, value in table_facts(context.connection).items() if name.endswith("rows")))
+        rows = sum(_count(context.connection, source.table) for source in ContentSource)
         self._add("attach", rows, _Timing(rows, seconds), None, None)
         self.rates[-1].extra.update(
             worst_stall_ms=round(application.worst_ms, 1),
@@ -254,6 +253,6 @@ def _bounds(connection: Connection, source: ContentSource) -> tuple[int, int]:
 
 
 def _count(connection: Connection, table: str) -> int:
-    row = connection.execute(block("phases", "rows_and_bytes").sql(table=table), {"relation": table}).fetchone()
+    row = connection.execute(block("backfill_bench", "count_rows").sql(table=table)).fetchone()
     assert row is not None
     return int(row[0])

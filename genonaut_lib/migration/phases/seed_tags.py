@@ -16,10 +16,12 @@ from genonaut_lib.migration.backfill import BackfillTask, forget_action
 from genonaut_lib.migration.phases.base import Context, SchemaPhase, run_backfill
 from genonaut_lib.migration.plan import Action, Outcome, Plan, Verification, action, probe
 from genonaut_lib.migration.policies import Policy, policy_text
-from genonaut_lib.vocabulary import tag_id
+from genonaut_lib.vocabulary import ContentSource, tag_id
 
 # One worker: every batch counts the same popular spellings, whose rows it keeps locked to its end.
 OBSERVE = BackfillTask("observe_spellings", block("seed_tags", "observe_spellings"), workers=1)
+SETTLE = ("insert_tags", "insert_parents", "insert_name_aliases", "insert_aliases", "settle_spellings")
+"""The statements that give every counted spelling its tag; one transaction."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,13 @@ class SeedTags(SchemaPhase):
             decisions.require_kept(context.connection, self.name, self.dirty, "expand_tag_columns")
             return Plan(self.name, (), note="done: the legacy arrays were seeded and have moved on")
         schema = super().plan(context)
-        names = ["observe_spellings", "insert_tags", "insert_parents", "insert_aliases"]
-        if self._reseeds(context.connection):
-            names.insert(0, "forget_tags")
-        data = tuple(action(f"data:{name}", block("seed_tags", name), table="content_items") for name in names)
-        return Plan(self.name, schema.actions + data, {**self.facts(context), "policy": policy_text(self.policy())})
+        forget = (
+            [action("data:forget_tags", block("seed_tags", "forget_tags"))] if self._reseeds(context.connection) else []
+        )
+        observe = [_observe_action(source) for source in ContentSource]
+        settle = [_settle_action(name) for name in SETTLE]
+        facts = {**self.facts(context), "policy": policy_text(self.policy())}
+        return Plan(self.name, (*schema.actions, *forget, *observe, *settle), facts)
 
     def policy(self) -> Policy:
         """Return what is decided for each kind this phase decides."""
@@ -115,6 +119,16 @@ class SeedTags(SchemaPhase):
 def _forget_counts(connection: Connection) -> None:
     backfill.forget(connection, OBSERVE.name)
     connection.execute(block("seed_tags", "clear_spellings").sql())
+
+
+def _observe_action(source: ContentSource) -> Action:
+    step = action(f"data:observe_spellings:{source.table}", OBSERVE.batch, table=source.table)
+    return Action(step.id, step.statement, "ROW EXCLUSIVE on the ledger, ACCESS SHARE on the table", step.why)
+
+
+def _settle_action(name: str) -> Action:
+    step = action(f"data:{name}", block("seed_tags", name))
+    return Action(step.id, step.statement, "SHARE ROW EXCLUSIVE on tags", step.why)
 
 
 def _counts(connection: Connection) -> dict[str, int]:
