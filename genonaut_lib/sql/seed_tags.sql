@@ -104,6 +104,7 @@ select id, parent_id from incoming_tags where parent_id is not null
 on conflict do nothing;
 
 -- name: forget_tags
+-- lint: allow unbounded-write because nothing points to the tags yet, and their names are seeded again at once
 -- Tags, their parents and aliases made under other policies; nothing else refers to them yet.
 delete from tags;
 
@@ -169,6 +170,7 @@ left join tags t on t.id = s.tag_id
 on conflict (digest) do nothing;
 
 -- name: forget_late_aliases
+-- lint: allow unbounded-write because only spellings marked late, a handful; undo
 -- Undo: the tags stay, since their numbers must stay dense, but no spelling that came late means them.
 delete from tag_aliases a using workbench.tag_spellings s
 where s.late and (a.spelling = s.element #>> '{{}}' or (s.kind = 'unknown_name' and a.tag_id = s.tag_id));
