@@ -19,7 +19,15 @@ NEEDED_TYPES = {
     "created_at": "timestamp with time zone",
     "updated_at": "timestamp with time zone",
 }
-OURS = ("tags", "tag_parents", "tag_aliases", "content_tags", "content_items_all")
+OURS = (
+    "tags",
+    "tag_parents",
+    "tag_aliases",
+    "content_tags",
+    "content_items_all",
+    "content_items_more",
+    "content_items_auto_more",
+)
 """Tables the migration makes; a gallery that has one of these names already is refused."""
 
 

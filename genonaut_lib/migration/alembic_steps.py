@@ -7,7 +7,14 @@ from typing import cast
 from alembic import context, op
 
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.migration.phases import PHASES, SchemaPhase, attach_partitions, drop_legacy_tags, expand_tag_columns
+from genonaut_lib.migration.phases import (
+    PHASES,
+    SchemaPhase,
+    attach_partitions,
+    create_sidecars,
+    drop_legacy_tags,
+    expand_tag_columns,
+)
 from genonaut_lib.migration.plan import Action
 from genonaut_lib.migration.revisions import file_actions, run_actions
 from genonaut_lib.settings import Settings
@@ -23,6 +30,7 @@ FILE_GUARDS = {
 UNDO_GUARDS = {
     "drop_legacy_tags": drop_legacy_tags.require_empty,
     "expand_tag_columns": expand_tag_columns.require_whole,
+    "create_sidecars": create_sidecars.require_empty,
 }
 
 
