@@ -13,6 +13,10 @@ alter table {table} validate constraint {constraint};
 -- Proved by the validated check, so no second scan.
 alter table {table} alter column tags set not null;
 
+-- name: drop_not_null
+-- lock: ACCESS EXCLUSIVE
+alter table {table} alter column tags drop not null;
+
 -- name: drop_present_check
 -- lock: ACCESS EXCLUSIVE
 alter table {table} drop constraint if exists {constraint};

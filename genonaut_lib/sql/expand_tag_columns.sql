@@ -26,6 +26,11 @@ begin
         raise exception using message = 'tags holds an id that no tag has: ' || new.tags::text,
             errcode = 'foreign_key_violation';
     end if;
+    -- The backfill reads names through their aliases; a tag that the application made has none yet.
+    insert into tag_aliases (spelling, tag_id)
+    select t.name, t.id from tags t
+    where t.id = any (new.tags) and not exists (select from tag_aliases a where a.spelling = t.name)
+    on conflict do nothing;
     new.tags_old := coalesce((
         select jsonb_agg(t.name order by wanted.position)
         from unnest(new.tags) with ordinality wanted (tag_id, position)

@@ -80,8 +80,22 @@ class SchemaPhase:
         raise NotImplementedError
 
     def undo_actions(self) -> list[Action]:
-        """Return the statements that take the phase back, in order."""
+        """Return the statements that take the phase back, in order.
+
+        Each effect of `actions` has a probe among them that tells when it is gone, which is how an
+        apply that stopped half-way is recognised.
+        """
         raise NotImplementedError
+
+    def retreat_actions(self) -> list[Action]:
+        """Return the statements that take an apply back that stopped half-way."""
+        return self.undo_actions()
+
+    def begun(self, connection: Connection) -> bool:
+        """Return whether an apply stopped half-way: the revision did not move, and an effect is there."""
+        if revisions.current(connection) != self.before:
+            return False
+        return any(step.done and not step.is_done(connection) for step in self.retreat_actions())
 
     def check(self, context: Context) -> list[Check]:
         """Return whether the database stands at the revision before this phase, or past it."""
@@ -112,12 +126,16 @@ class SchemaPhase:
         return Verification(self.name, len(probes), len(missing), {"statements": len(probes)}, tuple(missing))
 
     def require_undoable(self, context: Context) -> None:
-        """Raise CannotUndo unless this phase's revision is the newest one."""
-        require_newest(context, self.revision)
+        """Raise CannotUndo unless this phase's revision is the newest one, or its apply stopped half-way."""
+        if not self.begun(context.connection):
+            require_newest(context, self.revision)
 
     def undo(self, context: Context) -> Outcome:
-        """Downgrade to the revision before this phase."""
+        """Downgrade to the revision before this phase, or take back what a stopped apply left."""
         self.require_undoable(context)
+        if self.begun(context.connection):
+            ran = revisions.run_actions(context.connection, self.retreat_actions(), context.settings.database)
+            return Outcome(self.name, {"statements run": len(ran), "revision": self.before})
         revisions.downgrade(context.settings, self.before)
         return Outcome(self.name, {"revision": self.before})
 

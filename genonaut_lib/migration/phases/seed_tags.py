@@ -69,8 +69,10 @@ class SeedTags(SchemaPhase):
 
     def undo_actions(self) -> list[Action]:
         """Drop the three tables, forget the counted spellings; the legacy arrays were never touched."""
+        # Told by its number, so that a table of the same name that somebody else made is never dropped.
+        gone = probe("has_column", "tags", wanted=False, column="tag_no")
         return [
-            action("drop:tags", block("seed_tags", "drop_tables")),
+            action("drop:tags", block("seed_tags", "drop_tables"), done=gone),
             action("clear:spellings", block("seed_tags", "clear_spellings")),
             forget_action(OBSERVE.name),
         ]

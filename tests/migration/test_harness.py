@@ -1,0 +1,109 @@
+"""One harness for every registered phase: stopped after each step, written upon, taken back, applied again.
+
+What is left after an undo is compared with a twin: a copy of the same database in which nothing was
+ever migrated and the same application wrote the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.errors import CannotUndo, CheckFailed, ConfirmationMissing, GateClosed
+from genonaut_lib.migration.phases import PHASES, Context, Phase, SchemaPhase
+from genonaut_lib.migration.runner import apply_plan, undo_phase, verify_phase
+from tests.migration.harness import Application, Databases, Kill, Picture, picture, schema_of
+from tests.migration.test_phases import apply, confirmed
+
+EMPTIED_BY_UNDO = {
+    "backfill_tag_uuids": {"content_items": {"tags"}, "content_items_auto": {"tags"}},
+    "backfill_content_tags": {"content_tags": {"content_id", "content_source", "tag_id"}},
+}
+"""What undoing a backfill empties of what the application wrote as well, since nobody can tell it from
+what the backfill wrote. Nothing is lost: the names, or the arrays, which are compared, say the same."""
+
+
+@pytest.fixture(scope="module")
+def databases(admin_url: str) -> Iterator[Databases]:
+    """The state before each phase, once for all tests of this module."""
+    made = Databases(admin_url)
+    try:
+        made.build()
+        yield made
+    finally:
+        for name in list(made.made):
+            made.drop(name)
+
+
+def stopped_apply(databases: Databases, gallery: str, phase: Phase, after: int) -> bool:
+    """Apply a phase and kill it after some steps; return whether it got to its end before that."""
+    kill = Kill(after)
+    with databases.context(gallery, kill.step) as context, kill.armed():
+        apply_plan(phase, context, phase.plan(context))
+    return not kill.struck
+
+
+def stopped_undo(databases: Databases, gallery: str, phase: Phase, after: int) -> bool:
+    """Undo a phase and kill the undo after some steps; return whether it got to its end before that."""
+    kill = Kill(after)
+    with databases.context(gallery, kill.step) as context, kill.armed():
+        undo_phase(phase, context)
+    return not kill.struck
+
+
+def beyond_return(phase: Phase, connection: Connection) -> bool:
+    """Whether a statement that cannot be taken back was carried out."""
+    actions = phase.actions() if isinstance(phase, SchemaPhase) else []
+    return any(step.is_done(connection) for step in actions if not step.reversible)
+
+
+def assert_alike(name: str, found: Picture, wanted: Picture) -> None:
+    """Rows and schema objects one by one, so that a difference names itself."""
+    if name in EMPTIED_BY_UNDO:
+        found, wanted = found.without(EMPTIED_BY_UNDO[name]), wanted.without(EMPTIED_BY_UNDO[name])
+    for table in wanted.rows:
+        assert found.rows[table] == wanted.rows[table]
+    for kind in wanted.schema:
+        assert found.schema[kind] == wanted.schema[kind]
+    assert found == wanted
+
+
+def assert_undone(name: str, gallery: Context, twin: Context, ids: dict[str, int]) -> None:
+    """Give the twin the gallery's writes, compare, write once more into both, and apply to the end."""
+    with twin.connection.transaction(force_rollback=True):
+        Application(twin.connection, ids).write(0)
+        assert_alike(name, picture(gallery.connection), picture(twin.connection))
+    Application(gallery.connection).write(1)
+    apply(gallery, name)
+
+
+def assert_kept(phase: Phase, gallery: Context) -> None:
+    """The undo is refused without changing anything; the way forward stays open."""
+    before = picture(gallery.connection)
+    with pytest.raises(CannotUndo):
+        undo_phase(phase, gallery)
+    assert picture(gallery.connection) == before
+    apply(gallery, phase.name)
+
+
+@pytest.mark.parametrize("name", list(PHASES))
+def test_every_step_can_be_written_upon_and_taken_back(name: str, databases: Databases) -> None:
+    """Kill the apply after step k, write, undo: as if it had never begun; then the phase can be applied."""
+    phase = confirmed(PHASES[name])
+    with databases.copy(databases.before[name]) as other, databases.context(other) as twin:
+        for step in count(1):
+            with databases.copy(databases.before[name]) as copy:
+                whole = stopped_apply(databases, copy, phase, step)
+                with databases.context(copy) as gallery:
+                    application = Application(gallery.connection)
+                    application.write(0)
+                    if beyond_return(phase, gallery.connection):
+                        assert_kept(phase, gallery)
+                    else:
+                        undo_phase(phase, gallery)
+                        assert_undone(name, gallery, twin, application.ids)
+            if whole:
+                break
