@@ -75,6 +75,7 @@ class Databases:
     made: list[str] = field(default_factory=list)
     before: dict[str, str] = field(default_factory=dict)
     finished: str = ""
+    _schemas: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def build(self) -> None:
@@ -94,6 +95,13 @@ class Databases:
         """Return the database in the state after `phase`."""
         states = [*self.before.values(), self.finished]
         return states[list(self.before).index(phase) + 1]
+
+    def schema_after(self, phase: str) -> dict[str, list[Any]]:
+        """Return the schema objects that `phase` makes when nothing disturbs it."""
+        if phase not in self._schemas:
+            with self.context(self.after(phase)) as context:
+                self._schemas[phase] = schema_of(context.connection)
+        return self._schemas[phase]
 
     def create(self, template: str) -> str:
         name = f"genonaut_harness_{os.getpid()}_{next(self._numbers)}"

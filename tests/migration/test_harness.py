@@ -7,13 +7,16 @@ ever migrated and the same application wrote the same rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 
 import pytest
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import CannotUndo, CheckFailed, ConfirmationMissing, GateClosed
+from genonaut_lib.migration import ledger, revisions
 from genonaut_lib.migration.phases import PHASES, Context, Phase, SchemaPhase
+from genonaut_lib.migration.phases.drop_legacy_tags import CONFIRMATION, DropLegacyTags
 from genonaut_lib.migration.runner import apply_plan, undo_phase, verify_phase
 from tests.migration.harness import Application, Databases, Kill, Picture, picture, schema_of
 from tests.migration.test_phases import apply, confirmed
@@ -24,6 +27,8 @@ EMPTIED_BY_UNDO = {
 }
 """What undoing a backfill empties of what the application wrote as well, since nobody can tell it from
 what the backfill wrote. Nothing is lost: the names, or the arrays, which are compared, say the same."""
+
+SCHEMA_PHASES = [name for name, phase in PHASES.items() if isinstance(phase, SchemaPhase)]
 
 
 @pytest.fixture(scope="module")
@@ -71,22 +76,38 @@ def assert_alike(name: str, found: Picture, wanted: Picture) -> None:
     assert found == wanted
 
 
-def assert_undone(name: str, gallery: Context, twin: Context, ids: dict[str, int]) -> None:
+@contextmanager
+def after_step(step: int) -> Iterator[None]:
+    """Say in a failure after which step the kill struck."""
+    try:
+        yield
+    except (Exception, pytest.fail.Exception) as failure:
+        failure.add_note(f"killed after step {step}")
+        raise
+
+
+def assert_undone(name: str, gallery: Context, twin: Context, ids: dict[str, int], databases: Databases) -> None:
     """Give the twin the gallery's writes, compare, write once more into both, and apply to the end."""
     with twin.connection.transaction(force_rollback=True):
         Application(twin.connection, ids).write(0)
         assert_alike(name, picture(gallery.connection), picture(twin.connection))
     Application(gallery.connection).write(1)
+    assert_applied(name, gallery, databases)
+
+
+def assert_applied(name: str, gallery: Context, databases: Databases) -> None:
+    """Apply to the end and verify; every schema object is what an unbroken apply makes."""
     apply(gallery, name)
+    assert schema_of(gallery.connection) == databases.schema_after(name)
 
 
-def assert_kept(phase: Phase, gallery: Context) -> None:
+def assert_kept(phase: Phase, gallery: Context, databases: Databases) -> None:
     """The undo is refused without changing anything; the way forward stays open."""
     before = picture(gallery.connection)
     with pytest.raises(CannotUndo):
         undo_phase(phase, gallery)
     assert picture(gallery.connection) == before
-    apply(gallery, phase.name)
+    assert_applied(phase.name, gallery, databases)
 
 
 @pytest.mark.parametrize("name", list(PHASES))
@@ -97,13 +118,77 @@ def test_every_step_can_be_written_upon_and_taken_back(name: str, databases: Dat
         for step in count(1):
             with databases.copy(databases.before[name]) as copy:
                 whole = stopped_apply(databases, copy, phase, step)
-                with databases.context(copy) as gallery:
+                with databases.context(copy) as gallery, after_step(step):
                     application = Application(gallery.connection)
                     application.write(0)
                     if beyond_return(phase, gallery.connection):
-                        assert_kept(phase, gallery)
+                        assert_kept(phase, gallery, databases)
                     else:
                         undo_phase(phase, gallery)
-                        assert_undone(name, gallery, twin, application.ids)
+                        assert_undone(name, gallery, twin, application.ids, databases)
             if whole:
                 break
+
+
+@pytest.mark.parametrize("name", [name for name in PHASES if name != "drop_legacy_tags"])
+def test_an_undo_can_be_killed_and_begun_again(name: str, databases: Databases) -> None:
+    """Kill the undo after step k, then undo: nothing is left of the phase, nothing of the content is gone."""
+    phase = PHASES[name]
+    with databases.copy(databases.before[name]) as other, databases.context(other) as twin:
+        for step in count(1):
+            with databases.copy(databases.after(name)) as copy, databases.context(copy) as gallery:
+                application = Application(gallery.connection)
+                application.write(0)
+                whole = stopped_undo(databases, copy, phase, step)
+                with after_step(step):
+                    if not whole:
+                        undo_phase(phase, gallery)
+                    assert_undone(name, gallery, twin, application.ids, databases)
+            if whole:
+                break
+
+
+@pytest.mark.parametrize("name", SCHEMA_PHASES)
+def test_a_phase_that_was_not_begun_is_not_undone(name: str, databases: Databases) -> None:
+    """Before its first step there is nothing to take back, and the record says nothing of an undo."""
+    with databases.copy(databases.before[name]) as copy, databases.context(copy) as gallery:
+        before = ledger.last_verification(gallery.connection, name)
+        with pytest.raises(CannotUndo, match="not applied"):
+            undo_phase(PHASES[name], gallery)
+        assert ledger.last_verification(gallery.connection, name) == before
+
+
+@pytest.mark.parametrize("name", SCHEMA_PHASES[1:])
+def test_a_half_applied_phase_keeps_what_it_stands_on(name: str, databases: Databases) -> None:
+    """The phase before it is not undone from under it, neither by the command nor by plain alembic."""
+    below = PHASES[SCHEMA_PHASES[SCHEMA_PHASES.index(name) - 1]]
+    with databases.copy(databases.before[name]) as copy:
+        assert not stopped_apply(databases, copy, confirmed(PHASES[name]), 1)
+        with databases.context(copy) as gallery:
+            before = picture(gallery.connection)
+            with pytest.raises(CannotUndo, match=f"{name} was begun"):
+                undo_phase(below, gallery)
+            assert isinstance(below, SchemaPhase)
+            with pytest.raises(CannotUndo, match=f"{name} was begun"):
+                revisions.downgrade(gallery.settings, below.before)
+            assert picture(gallery.connection) == before
+
+
+@pytest.mark.parametrize("step", [1, 4, 8, 9, 10])
+def test_a_half_applied_drop_still_wants_its_gate_and_its_confirmation(step: int, databases: Databases) -> None:
+    """What a killed start confirmed and was verified for does not carry over to the next start."""
+    phase = DropLegacyTags()
+    with databases.copy(databases.before[phase.name]) as copy:
+        assert not stopped_apply(databases, copy, confirmed(phase), step)
+        with databases.context(copy) as gallery:
+            before = picture(gallery.connection)
+            with pytest.raises(ConfirmationMissing):
+                apply_plan(phase, gallery, phase.plan(gallery))
+            with pytest.raises(ConfirmationMissing):
+                revisions.upgrade(gallery.settings, "head")
+            ledger.record_undo(gallery.connection, "backfill_tag_uuids", None)
+            with pytest.raises(CheckFailed, match="UUID backfill verified"):
+                apply_plan(confirmed(phase), gallery, phase.plan(gallery))
+            with pytest.raises(GateClosed, match="12_backfill_tag_uuids"):
+                revisions.upgrade(gallery.settings, "head", CONFIRMATION)
+            assert picture(gallery.connection) == before
