@@ -51,20 +51,15 @@ create or replace trigger mirror_tags_on_update
 before update of tags on {table} for each row
 when (new.tags is distinct from old.tags) execute function mirror_tags_to_names();
 
--- name: drop_mirror_on_insert
--- lock: ACCESS EXCLUSIVE
-drop trigger if exists mirror_tags_on_insert on {table};
-
--- name: drop_mirror_on_update
--- lock: ACCESS EXCLUSIVE
-drop trigger if exists mirror_tags_on_update on {table};
-
 -- name: drop_mirror_function
 -- lock: none (function)
 drop function if exists mirror_tags_to_names();
 
 -- name: restore_tags_column
 -- lock: ACCESS EXCLUSIVE
--- The mirror kept tags_old true, so dropping the new column loses nothing.
+-- The mirror kept tags_old true, so dropping the new column loses nothing. It goes in the same
+-- transaction: an id written after it and before the drop would be lost.
+drop trigger if exists mirror_tags_on_insert on {table};
+drop trigger if exists mirror_tags_on_update on {table};
 alter table {table} drop column tags;
 alter table {table} rename column tags_old to tags;

@@ -152,9 +152,16 @@ class Application:
 
     connection: Connection
     ids: dict[str, int] = field(default_factory=dict)
+    turns: list[int] = field(default_factory=list)
+
+    def repeat_on(self, connection: Connection) -> None:
+        """Write everything that was written so far into another database."""
+        for turn in self.turns:
+            Application(connection, self.ids).write(turn)
 
     def write(self, turn: int) -> None:
         """Insert, retag, change and delete, in both sources; `turn` (0 or 1) chooses the items."""
+        self.turns.append(turn)
         self.register_tag(f"coined {turn}")
         for source in ContentSource:
             kept, passing = self.insert(source, f"kept {turn}"), self.insert(source, f"passing {turn}", ["anime"])
@@ -228,7 +235,9 @@ class Picture:
     def without(self, columns: dict[str, set[str]]) -> Picture:
         """Return the picture with some columns of some tables left out; rows left without any go with them."""
         rows = {
-            table: [kept for row in rows if (kept := {name: row[name] for name in row.keys() - columns.get(table, set())})]
+            table: [
+                kept for row in rows if (kept := {name: row[name] for name in row.keys() - columns.get(table, set())})
+            ]
             for table, rows in self.rows.items()
         }
         return replace(self, rows=rows)

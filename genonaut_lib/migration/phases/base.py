@@ -82,8 +82,8 @@ class SchemaPhase:
     def undo_actions(self) -> list[Action]:
         """Return the statements that take the phase back, in order.
 
-        Each effect of `actions` has a probe among them that tells when it is gone, which is how an
-        apply that stopped half-way is recognised.
+        Probes tell which effects of `actions` are gone; that is how an apply or an undo that stopped
+        half-way is recognised, so the last statement has one.
         """
         raise NotImplementedError
 
@@ -131,13 +131,16 @@ class SchemaPhase:
             require_newest(context, self.revision)
 
     def undo(self, context: Context) -> Outcome:
-        """Downgrade to the revision before this phase, or take back what a stopped apply left."""
+        """Go back to the revision before this phase, from wherever an apply or an earlier undo stopped.
+
+        The revision moves first: it never says more than what is there, so a killed undo leaves what
+        a killed apply leaves, and both ways are open from it.
+        """
         self.require_undoable(context)
-        if self.begun(context.connection):
-            ran = revisions.run_actions(context.connection, self.retreat_actions(), context.settings.database)
-            return Outcome(self.name, {"statements run": len(ran), "revision": self.before})
-        revisions.downgrade(context.settings, self.before)
-        return Outcome(self.name, {"revision": self.before})
+        steps = self.retreat_actions() if self.begun(context.connection) else self.undo_actions()
+        revisions.stamp(context.settings, self.before)
+        ran = revisions.run_actions(context.connection, steps, context.settings.database)
+        return Outcome(self.name, {"statements run": len(ran), "revision": self.before})
 
 
 def require(checks: Iterable[Check]) -> None:

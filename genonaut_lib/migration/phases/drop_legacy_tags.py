@@ -91,6 +91,15 @@ class DropLegacyTags(SchemaPhase):
         else:
             require_empty(context.connection)
 
+    def undo(self, context: Context) -> Outcome:
+        """Take the proofs back before the drop; after it, give empty tables their legacy column back."""
+        self.require_undoable(context)
+        if self.begun(context.connection):
+            return super().undo(context)
+        # Statements first, revision last: a killed undo is found at this phase's revision again.
+        revisions.downgrade(context.settings, self.before)
+        return Outcome(self.name, {"revision": self.before})
+
 
 def gate(connection: Connection, confirm: str) -> None:
     """Raise GateClosed for content not verified, ConfirmationMissing for a drop nobody typed out."""

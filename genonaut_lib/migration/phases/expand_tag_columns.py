@@ -66,8 +66,8 @@ class ExpandTagColumns(SchemaPhase):
         return steps
 
     def undo_actions(self) -> list[Action]:
-        """Drop triggers and the new column, give the legacy column its name back."""
-        steps = [forget_action("backfill_tag_uuids"), *drop_mirror_triggers()]
+        """Drop the new column with its mirror, give the legacy column its name back."""
+        steps = [forget_action("backfill_tag_uuids")]
         for source in ContentSource:
             table = source.table
             still_there = probe("has_column", table, wanted=False, column="tags_old")
@@ -105,15 +105,6 @@ def _lost_names(connection: Connection, table: str) -> bool:
     """Whether a table has the new column only; one whose swap was taken back has its names in `tags`."""
     row = connection.execute(block("catalog", "column_type").sql(), {"relation": table, "column": "tags"}).fetchone()
     return row == ("uuid[]",) and not _swapped(table).holds(connection)
-
-
-def drop_mirror_triggers() -> list[Action]:
-    """Return the actions that stop mirroring the new column into the old one."""
-    return [
-        action(f"drop:{name}:{source.table}", block(FILE, f"drop_{name}"), table=source.table)
-        for source in ContentSource
-        for name in TRIGGERS
-    ]
 
 
 def _swapped(table: str) -> Probe:

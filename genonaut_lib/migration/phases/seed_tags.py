@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from psycopg import sql
+
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.migration import backfill, revisions
-from genonaut_lib.migration.backfill import BackfillTask, forget_action
+from genonaut_lib.migration.backfill import BackfillTask
 from genonaut_lib.migration.phases.base import Context, SchemaPhase, run_backfill
 from genonaut_lib.migration.plan import Action, Outcome, Plan, Verification, action, probe
 from genonaut_lib.vocabulary import (
@@ -72,9 +74,8 @@ class SeedTags(SchemaPhase):
         # Told by its number, so that a table of the same name that somebody else made is never dropped.
         gone = probe("has_column", "tags", wanted=False, column="tag_no")
         return [
+            action("forget:spellings", block("seed_tags", "forget_spellings"), task=sql.Literal(OBSERVE.name)),
             action("drop:tags", block("seed_tags", "drop_tables"), done=gone),
-            action("clear:spellings", block("seed_tags", "clear_spellings")),
-            forget_action(OBSERVE.name),
         ]
 
     def plan(self, context: Context) -> Plan:
@@ -95,8 +96,7 @@ class SeedTags(SchemaPhase):
         super().apply(context)
         if backfill.status(context.connection, OBSERVE.name).complete:
             # Seeded before: names may have come since by updates of old rows, so all are counted anew.
-            backfill.forget(context.connection, OBSERVE.name)
-            context.connection.execute(block("seed_tags", "clear_spellings").sql())
+            context.connection.execute(block("seed_tags", "forget_spellings").sql(task=sql.Literal(OBSERVE.name)))
         observed = run_backfill(context, OBSERVE)
         _settle(context.connection)
         return Outcome(self.name, {"items read": observed.rows_read, **_counts(context.connection)})
