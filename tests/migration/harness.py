@@ -25,6 +25,8 @@ from tests.factories import FIRST_DAY, Gallery
 from tests.migration.test_phases import apply, fill
 
 PARENT = "content_items_all"
+FIRST_ITEMS, BATCH = 98, 40
+"""Items of each source at the start, two for each turn of the application's, and rows of a batch."""
 BASE_TABLES = ("users", "content_items", "content_items_auto", "tags", "tag_parents", "content_tags")
 
 
@@ -83,7 +85,8 @@ class Databases:
         name = self.create("template1")
         with self.context(name) as context:
             adoption.adopt(context.connection, context.settings)
-            fill(Gallery(context.connection))
+            for _ in range(FIRST_ITEMS // 7):
+                fill(Gallery(context.connection))
         for phase in PHASES:
             self.before[phase] = name
             name = self.create(name)
@@ -135,9 +138,9 @@ class Databases:
             yield Context(connection, settings, report=report)
 
     def settings(self, name: str) -> Settings:
-        """Return the settings of environment `test` with batches of three rows, so that there are several."""
+        """Return the settings of environment `test` with batches that take several for each source."""
         settings = load_settings("test")
-        throttle = settings.throttle.model_copy(update={"batch_rows_first": 3, "batch_rows_max": 3})
+        throttle = settings.throttle.model_copy(update={"batch_rows_first": BATCH, "batch_rows_max": BATCH})
         address = SecretStr(conninfo.make_conninfo(self.admin_url, dbname=name))
         return settings.model_copy(update={"database_url": address, "throttle": throttle})
 
@@ -146,30 +149,23 @@ class Databases:
 class Application:
     """Writes as an application of this moment would: names or ids, to a table or through the parent.
 
-    `ids` remembers the ids of what was inserted; a second application that is given them writes the
-    same rows elsewhere.
+    `ids` remembers the ids of what was inserted; an application on another database that shares them
+    writes the same rows there.
     """
 
     connection: Connection
     ids: dict[str, int] = field(default_factory=dict)
-    turns: list[int] = field(default_factory=list)
-
-    def repeat_on(self, connection: Connection) -> None:
-        """Write everything that was written so far into another database."""
-        for turn in self.turns:
-            Application(connection, self.ids).write(turn)
 
     def write(self, turn: int) -> None:
-        """Insert, retag, change and delete, in both sources; `turn` (0 or 1) chooses the items."""
-        self.turns.append(turn)
+        """Insert, retag, change and delete, in both sources; every turn takes two items of the start."""
         self.register_tag(f"coined {turn}")
         for source in ContentSource:
             kept, passing = self.insert(source, f"kept {turn}"), self.insert(source, f"passing {turn}", ["anime"])
-            self.retag(source, 1 + turn, ["devel::lang:perl", f"coined {turn}"])
+            self.retag(source, 2 * turn + 1, ["devel::lang:perl", f"coined {turn}"])
             self.retag(source, kept, ["anime", f"coined {turn}"])
-            self.run("update {} set title = %s, quality_score = 0.5, is_private = true", source, 3 + turn, ["changed"])
+            self.run("update {} set title = %s, quality_score = 0.5, is_private = true", source, FIRST_ITEMS, ["other"])
             self.run("update {} set item_metadata = %s", source, kept, [Jsonb({"turn": turn})])
-            self.run("delete from {}", source, 5 + turn)
+            self.run("delete from {}", source, 2 * turn + 2)
             self.run("delete from {}", source, passing)
 
     def register_tag(self, name: str) -> None:
@@ -274,7 +270,8 @@ OBJECTS = {
     """,
     "sequences": """
         select s.relname, d.refobjid::regclass::text, d.refobjsubid > 0
-        from pg_class s left join pg_depend d on d.objid = s.oid and d.deptype = 'a' and d.classid = 'pg_class'::regclass
+        from pg_class s
+        left join pg_depend d on d.objid = s.oid and d.deptype = 'a' and d.classid = 'pg_class'::regclass
         where s.relkind = 'S' and s.relnamespace = 'public'::regnamespace order by 1
     """,
 }
