@@ -200,6 +200,14 @@ def test_an_undo_can_be_killed_and_begun_again_or_turned_back(name: str, databas
                 break
 
 
+def test_a_half_done_backfill_whose_undo_was_killed_begins_anew(databases: Databases) -> None:
+    """The checkpoints stand for rows that the undo emptied again; going on from them would leave those empty."""
+    with case("backfill_tag_uuids", databases) as found:
+        assert not found.apply_until(4)
+        assert not found.undo_until(1)
+        found.assert_applied()
+
+
 @pytest.mark.parametrize("name", SCHEMA_PHASES)
 def test_a_phase_that_was_not_begun_is_not_undone(name: str, databases: Databases) -> None:
     """Before its first step there is nothing to take back, and the record says nothing of an undo."""

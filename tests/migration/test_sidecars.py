@@ -19,7 +19,7 @@ from tests.migration.test_phases import apply, apply_before
 
 SIDECARS = PHASES["create_sidecars"]
 TABLES = ("content_items_more", "content_items_auto_more")
-MORE = "insert into {} (source_id, metadata_more) values (%s, '{{\"camera\": \"brownie\"}}')"
+MORE = 'insert into {} (source_id, metadata_more) values (%s, \'{{"camera": "brownie"}}\')'
 
 
 def add(connection: Connection, table: str, item: int) -> None:

@@ -6,7 +6,7 @@ undo only while they are empty, since what they hold exists nowhere else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import errors, sql
 
@@ -56,7 +56,7 @@ class CreateSidecars(SchemaPhase):
             action(
                 f"drop:{sidecar(source)}",
                 block(FILE, "drop_table"),
-                done=probe("has_relation", sidecar(source), wanted=False),
+                done=replace(_points_at_content(source), wanted=False),
                 sidecar=sidecar(source),
                 refusal=sql.Literal(_refusal(source)),
             )
@@ -87,7 +87,7 @@ def sidecar(source: ContentSource) -> str:
 def require_empty(connection: Connection) -> None:
     """Raise CannotUndo while a sidecar holds a row: its fields exist nowhere else. Nothing is dropped then."""
     for source in ContentSource:
-        if probe("has_relation", sidecar(source)).holds(connection):
+        if _points_at_content(source).holds(connection):
             row = connection.execute(block("catalog", "is_empty").sql(table=sidecar(source))).fetchone()
             if row is not None and not row[0]:
                 raise CannotUndo(_refusal(source), hint=_HINT)
@@ -98,6 +98,7 @@ def _refusal(source: ContentSource) -> str:
 
 
 def _points_at_content(source: ContentSource) -> Probe:
+    """The foreign key tells our table from one of the same name that somebody else made."""
     constraint = f"{sidecar(source)}_source_id_fkey"
     return probe("has_valid_constraint", sidecar(source), constraint=constraint)
 
