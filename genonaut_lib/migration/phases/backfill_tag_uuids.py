@@ -63,9 +63,11 @@ class BackfillTagUuids:
             return Outcome(self.name, {"items changed": 0})
         ddl = [step for step in steps if not step.id.startswith("backfill:")]
         self._run(context, [step for step in ddl if step.id.startswith("drop:")])
-        if backfill.status(context.connection, TASK.name).complete:
-            # Rows without ids below a finished cursor come from an undone apply: begin anew.
-            backfill.forget(context.connection, TASK.name)
+        undoing = backfill.status(context.connection, UNDO.name).ranges
+        if undoing or backfill.status(context.connection, TASK.name).complete:
+            # Rows without ids below the cursor come from an undo, a killed one too: begin anew.
+            for task in (TASK.name, UNDO.name):
+                backfill.forget(context.connection, task)
         result = run_backfill(context, TASK)
         self._run(context, [step for step in ddl if step.id.startswith("vacuum:")])
         figures = {"items read": result.rows_read, "items changed": result.rows_changed}
