@@ -24,6 +24,7 @@ PARENT = "content_items_all"
 GATE = ("verify_content_tags", "22_verify_content_tags")
 IDENTITY_INDEX = {ContentSource.REGULAR: "items_uidx_id_src", ContentSource.AUTO: "auto_uidx_id_src"}
 IDS_ARE_SHARED = Probe(block(FILE, "ids_are_shared"), {})
+IDS_ARE_PARTED = Probe(block(FILE, "ids_are_parted"), {})
 PARENT_INDEXES = {
     "create_parent_identity_index": "content_items_all_uidx_id_src",
     "create_parent_keyset_index": "idx_content_items_all_created_id_desc",
@@ -77,7 +78,9 @@ class AttachPartitions(SchemaPhase):
             )
             for source in ContentSource
         ]
-        steps += [action("part:ids", block(FILE, "part_ids")), action("drop:parent", block(FILE, "drop_parent"))]
+        gone = probe("has_column", PARENT, wanted=False, column="source_type")
+        steps.append(action("part:ids", block(FILE, "part_ids"), done=IDS_ARE_PARTED))
+        steps.append(action("drop:parent", block(FILE, "drop_parent"), done=gone))
         for source in ContentSource:
             steps += _take_back(source)
         return steps
