@@ -197,6 +197,23 @@ verifications = _ledger_table(
     Column("mismatches", BigInteger, nullable=False),
     Column("details", JSON, nullable=False),
     _timestamp("verified_at"),
+    Column("coverage", Double, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+)
+
+verification_chunks = _ledger_table(
+    "verification_chunks",
+    Column("phase", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("after_id", BigInteger, primary_key=True),
+    Column("upto_id", BigInteger, nullable=False),
+    Column("follows", BigInteger, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("rows_examined", BigInteger, nullable=False),
+    Column("pairs", BigInteger, nullable=False),
+    Column("mismatches", JSONB, nullable=False),
+    Column("seconds", Double, nullable=False),
+    _timestamp("verified_at"),
 )
 
 backfills = _ledger_table(

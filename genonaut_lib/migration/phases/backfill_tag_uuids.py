@@ -13,6 +13,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.migration import backfill, revisions
 from genonaut_lib.migration.backfill import BackfillTask
+from genonaut_lib.migration.comparison import Comparison
 from genonaut_lib.migration.phases.base import (
     Context,
     require_newest,
@@ -26,6 +27,9 @@ from genonaut_lib.vocabulary import ContentSource
 
 FILE = "backfill_tag_uuids"
 TASK = BackfillTask("backfill_tag_uuids", block(FILE, "batch"))
+COMPARISON = Comparison(
+    TASK.name, (TASK.name,), *(block("verify_tag_uuids", name) for name in ("sums", "sums", "keys"))
+)
 UNDO = BackfillTask("backfill_tag_uuids_undo", block(FILE, "empty_out"))
 
 
@@ -75,9 +79,8 @@ class BackfillTagUuids:
         """Compare every row's ids with what its names mean, computed another way than by the backfill."""
         if revisions.at_least(context.connection, revisions.DROP_LEGACY_TAGS):
             return Verification(self.name, 0, 0, {"note": "verified before the legacy column was dropped"})
-        found = compare(context.connection, block(FILE, "mismatches"))
-        figures = self.figures(context)
-        return Verification(self.name, found.examined, found.mismatches, figures, tuple(found.samples))
+        found = compare(context.settings, COMPARISON, context.report)
+        return found.verification(self.figures(context))
 
     def figures(self, context: Context) -> dict[str, int | str]:
         """Return the balance: elements found, tags written, quarantined by reason, doubles merged."""

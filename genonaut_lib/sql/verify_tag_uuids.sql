@@ -1,0 +1,88 @@
+-- name: sums
+-- Rows, then pairs and sum of hashes that the names mean and that the ids say, in one snapshot; written
+-- another way than the backfill, so that one mistake cannot hide in both.
+-- An item is plain when each element of its names became one id of its own, which nearly all did:
+-- their elements are joined with the spellings as a whole, doubles and all. The few others, those with
+-- doubles, quarantined elements, or no array, are looked at one by one: each tag once, and each element
+-- that became no tag counts unless the quarantine holds it with its place.
+-- Elements are compared as text, so where a spelling reads like a number or another JSON value an item
+-- with any such element is not plain either.
+with item as not materialized (
+    select id, tags, tags_old, coalesce(
+        case jsonb_typeof(tags_old) when 'array' then
+            jsonb_array_length(tags_old) = cardinality(tags)
+            and (not (select exists (select from tag_aliases
+                                     where spelling ~ '^(-?[0-9]+([.][0-9]+)?|true|false|[[].*[]]|[{{].*[}}])$'))
+                 or not jsonb_path_exists(tags_old, 'strict $[*] ? (@.type() != "string")'))
+        end, false) as plain
+    from {table} where id > %(after)s and id <= %(upto)s
+),
+named as (
+    select count(a.tag_id) as pairs, sum(uuid_hash_extended(a.tag_id, e.id::bigint)) as hash
+    from (select id, jsonb_array_elements_text(tags_old) as spelling from item where plain) e
+    left join tag_aliases a on a.spelling = e.spelling
+),
+written as (
+    select count(*) as pairs, sum(uuid_hash_extended(tag, id::bigint)) as hash
+    from (select id, unnest(tags) as tag from item where plain) one
+),
+others as (
+    select sum(names.pairs) as named, sum(ids.pairs + (tags is null)::int) as written,
+           sum(names.hash) as named_hash, sum(ids.hash) as written_hash
+    from item cross join lateral (
+        select count(distinct tag_id) + count(*) filter (where tag_id is null and not exists (
+                   select from workbench.unmapped_tags u
+                   where u.content_source = %(source)s and u.content_id = item.id
+                     and u.position = e.position and u.element = e.element)) as pairs,
+               sum(distinct uuid_hash_extended(tag_id, item.id::bigint)) as hash
+        from (
+            select element, position,
+                   case when jsonb_typeof(item.tags_old) = 'array' and jsonb_typeof(element) = 'string'
+                        then (select tag_id from tag_aliases where spelling = element #>> '{{}}') end as tag_id
+            from jsonb_array_elements(case coalesce(jsonb_typeof(item.tags_old), 'null')
+                                      when 'array' then item.tags_old when 'null' then '[]'
+                                      else jsonb_build_array(item.tags_old) end)
+                 with ordinality found (element, position)
+        ) e
+    ) names cross join lateral (
+        select count(distinct tag) + count(*) filter (where tag is null) as pairs,
+               sum(distinct uuid_hash_extended(tag, item.id::bigint)) as hash
+        from unnest(tags) as tag
+    ) ids
+    where not plain
+)
+select (select count(*) from item),
+       (named.pairs + coalesce(others.named, 0))::bigint, (written.pairs + coalesce(others.written, 0))::bigint,
+       coalesce(named.hash, 0) + coalesce(others.named_hash, 0),
+       coalesce(written.hash, 0) + coalesce(others.written_hash, 0)
+from named, written, others;
+
+-- name: keys
+-- What the names mean and the ids do not say, and the other way round, in one snapshot; and elements
+-- that became no tag and are not in the quarantine.
+with element as materialized (
+    select c.id, e.element, e.position,
+           case when jsonb_typeof(c.tags_old) = 'array' and jsonb_typeof(e.element) = 'string'
+                then (select tag_id from tag_aliases where spelling = e.element #>> '{{}}') end as tag_id
+    from {table} c cross join lateral jsonb_array_elements(
+        case coalesce(jsonb_typeof(c.tags_old), 'null') when 'array' then c.tags_old when 'null' then '[]'
+             else jsonb_build_array(c.tags_old) end) with ordinality e (element, position)
+    where c.id > %(after)s and c.id <= %(upto)s
+),
+said as materialized (
+    select c.id, tag from {table} c cross join lateral unnest(c.tags) as tag
+    where c.id > %(after)s and c.id <= %(upto)s
+)
+select id, tag_id::text, 'missing' as problem
+from (select id, tag_id from element where tag_id is not null except select id, tag from said) missing
+union all
+select id, tag::text, case when tag is null then 'null' else 'extra' end
+from (select id, tag from said except select id, tag_id from element where tag_id is not null) extra
+union all
+select id, element::text, 'lost' from element e
+where tag_id is null and not exists (
+    select from workbench.unmapped_tags u
+    where u.content_source = %(source)s and u.content_id = e.id and u.position = e.position and u.element = e.element)
+union all
+select id, null, 'no array' from {table} where tags is null and id > %(after)s and id <= %(upto)s
+order by 1, 2, 3 limit %(limit)s;
