@@ -36,17 +36,16 @@ class ChunkReader:
         """Return what differs in `chunk`; one that is over its time is read in halves."""
         started = time.monotonic()
         try:
-            reading = self._read(chunk)
+            sums = self._sums(self.comparison.sums, chunk)
         except errors.QueryCanceled:
             if chunk.width <= LEAF or self.stop.is_set():
                 raise
             reading = _joined(chunk, *(self.read(half) for half in chunk.halves()))
-        return replace(reading, seconds=time.monotonic() - started)
-
-    def _read(self, chunk: Chunk) -> Reading:
-        sums = self._sums(self.comparison.sums, chunk)
+            return replace(reading, seconds=time.monotonic() - started)
+        # The next chunk is sized by how long the sums took, not by the search for what differs.
+        seconds = time.monotonic() - started
         found = () if sums.agree else self._confirmed(self._suspects(chunk))
-        return Reading(chunk, sums.rows, sums.right_pairs, found)
+        return Reading(chunk, sums.rows, sums.right_pairs, found, seconds)
 
     def _suspects(self, chunk: Chunk) -> dict[Chunk, set[Mismatch]]:
         """Return the differences by leaf, found by halving; a chunk all wrong is left after MOST_KEYS."""
@@ -90,4 +89,4 @@ class ChunkReader:
 
 def _joined(chunk: Chunk, first: Reading, second: Reading) -> Reading:
     found = first.mismatches + second.mismatches
-    return Reading(chunk, first.rows + second.rows, first.pairs + second.pairs, found)
+    return Reading(chunk, first.rows + second.rows, first.pairs + second.pairs, found, 0.0)

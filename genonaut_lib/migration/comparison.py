@@ -79,13 +79,13 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Reading:
-    """What the comparison of one chunk found; `pairs` are those of the right side."""
+    """What the comparison of one chunk found; `pairs` are those of the right side, `seconds` the time of the sums."""
 
     chunk: Chunk
     rows: int
     pairs: int
     mismatches: tuple[Mismatch, ...]
-    seconds: float = 0.0
+    seconds: float
 
 
 def gaps(done: Iterable[Chunk], source: ContentSource) -> list[Chunk]:
@@ -96,3 +96,9 @@ def gaps(done: Iterable[Chunk], source: ContentSource) -> list[Chunk]:
             left.append(Chunk(source, cursor, chunk.after))
         cursor = max(cursor, chunk.upto)
     return [*left, Chunk(source, cursor, CEILING)] if cursor < CEILING else left
+
+
+def left_open(readings: Iterable[Reading]) -> list[Chunk]:
+    """Return what is left to compare of both sources."""
+    done = [reading.chunk for reading in readings]
+    return [gap for source in ContentSource for gap in gaps(done, source)]

@@ -19,8 +19,11 @@ forgotten as (
 )
 select id, clock_timestamp() from newest;
 
+-- name: forget
+delete from workbench.verification_chunks where phase = %(phase)s;
+
 -- name: chunks
-select source, after_id, upto_id, rows_examined, pairs, mismatches, started_at
+select source, after_id, upto_id, rows_examined, pairs, mismatches, seconds, started_at
 from workbench.verification_chunks where phase = %(phase)s order by source desc, after_id;
 
 -- name: record_chunk
