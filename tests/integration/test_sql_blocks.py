@@ -39,11 +39,14 @@ FIRST_STAGE_OF = {
     "session": "seed_tags",
     "seed_tags": "expand_tag_columns",
     "verify": "seed_tags",
+    "verify_tag_uuids": "backfill_tag_uuids",
+    "verify_content_tags": "backfill_content_tags",
     "backfill_tag_uuids": "backfill_tag_uuids",
     "backfill_content_tags": "backfill_content_tags",
     "attach_partitions": ATTACHED,
 }
 LAST_STAGE_OF = {
+    "verify_tag_uuids": "backfill_tag_uuids",
     "backfill_tag_uuids": "backfill_tag_uuids",
     "content": "expand_tag_columns",
     "generation": "expand_tag_columns",
@@ -71,6 +74,8 @@ VALUES: dict[str, object] = {
     "case_name": "c", "path": "p", "query": Jsonb({}), "row_keys": Jsonb([]), "p50_ms": 0.5, "p95_ms": 0.5,
     "samples": 3, "seed": 1, "first": 1, "last": 10, "items": 10, "ties": 1, "rate": 1e-9, "facets": ["style"],
     "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
+    "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
+    "rows_examined": 1,
 }  # fmt: skip
 TAGS_OF = {"generation": 106}
 
