@@ -74,6 +74,7 @@ class Worker:
     failure: BaseException | None = None
     connection: Connection | None = None
     _last: _Claim | None = None
+    _tries: int = 0
 
     @property
     def pid(self) -> int | None:
@@ -101,13 +102,12 @@ class Worker:
 
     def _step(self) -> bool:
         """Carry out one batch, halved and tried again when it is in somebody's way; False when all is done."""
-        tries, lost_at = 0, None
+        lost_at = None
         while not self.orders.stop.is_set():
             try:
                 return self._batch()
             except _RETRIED as error:
-                tries += 1
-                self._step_back(tries, error)
+                self._step_back(error)
             except psycopg.OperationalError as error:
                 if self.connection is not None and not self.connection.closed:
                     raise
@@ -124,6 +124,7 @@ class Worker:
             done = self._work(claim, started) if claim else None
         if claim is None:
             return self._is_more_to_come()
+        self._tries = 0
         if done is not None:
             self.done(done)
             self._steer(done.rows_read, time.monotonic() - started)
@@ -183,12 +184,14 @@ class Worker:
         factor = min(2.0, max(0.5, self.orders.batch_target_s / whole_s))
         self.size = max(1, min(int(self.size * factor), self.settings.throttle.batch_rows_max))
 
-    def _step_back(self, tries: int, error: Exception) -> None:
+    def _step_back(self, error: Exception) -> None:
+        """Come again with half a batch; give up where no batch got through in MAX_RETRIES tries."""
         self.retries += 1
-        if tries > MAX_RETRIES:
+        self._tries += 1
+        if self._tries > MAX_RETRIES:
             raise self._stuck(error) from error
         self.size = max(1, self.size // 2)
-        self.orders.stop.wait(min(2.0, 0.05 * 2**tries))
+        self.orders.stop.wait(min(2.0, 0.05 * 2**self._tries))
 
     def _await_server(self, lost_at: float, error: Exception) -> None:
         """Wait a moment for a server that went away; raise once it stayed away for `reconnect_s`."""
