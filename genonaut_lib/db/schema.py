@@ -198,22 +198,17 @@ verifications = _ledger_table(
     Column("details", JSON, nullable=False),
     _timestamp("verified_at"),
     Column("coverage", Double, nullable=False),
-    Column("started_at", DateTime(timezone=True), nullable=False),
+    _timestamp("started_at"),
 )
 
 verification_chunks = _ledger_table(
     "verification_chunks",
-    Column("phase", Text, primary_key=True),
-    Column("source", Text, primary_key=True),
+    *(Column(name, Text, primary_key=True) for name in ("phase", "source")),
     Column("after_id", BigInteger, primary_key=True),
-    Column("upto_id", BigInteger, nullable=False),
-    Column("follows", BigInteger, nullable=False),
-    Column("started_at", DateTime(timezone=True), nullable=False),
-    Column("rows_examined", BigInteger, nullable=False),
-    Column("pairs", BigInteger, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in ("upto_id", "follows", "rows_examined", "pairs")),
     Column("mismatches", JSONB, nullable=False),
     Column("seconds", Double, nullable=False),
-    _timestamp("verified_at"),
+    *(_timestamp(name) for name in ("started_at", "verified_at")),
 )
 
 backfills = _ledger_table(

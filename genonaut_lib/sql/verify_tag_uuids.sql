@@ -1,14 +1,15 @@
 -- name: sums
 -- Rows, then pairs and sum of hashes that the names mean and that the ids say, in one snapshot; written
 -- another way than the backfill, so that one mistake cannot hide in both.
--- An item is plain when each element of its names became one id of its own, which nearly all did:
--- their elements are joined with the spellings as a whole, doubles and all. The few others, those with
--- doubles, quarantined elements, or no array, are looked at one by one: each tag once, and each element
--- that became no tag counts unless the quarantine holds it with its place.
+-- An item is plain when its names are an array as long as its ids: nearly all are, and their elements
+-- are joined with the spellings as a whole. The few others, those with doubles, quarantined elements or
+-- no array, are looked at one by one: each tag once, and each element that became no tag must be in
+-- the quarantine with its place. One that is right counts as what it holds, a wrong one as more.
 -- Elements are compared as text, so where a spelling reads like a number or another JSON value an item
--- with any such element is not plain either.
-with item as not materialized (
-    select id, tags, tags_old, coalesce(
+-- with any such element is not plain either. The names are compressed, and unpacking them costs as much
+-- as joining some of them: whether an item is plain is found once and kept.
+with item as materialized (
+    select id, tags_old, coalesce(
         case jsonb_typeof(tags_old) when 'array' then
             jsonb_array_length(tags_old) = cardinality(tags)
             and (not (select exists (select from tag_aliases
@@ -24,17 +25,20 @@ named as (
 ),
 written as (
     select count(*) as pairs, sum(uuid_hash_extended(tag, id::bigint)) as hash
-    from (select id, unnest(tags) as tag from item where plain) one
+    from (select id, unnest(tags) as tag from {table} where id > %(after)s and id <= %(upto)s) one
 ),
-others as (
-    select sum(names.pairs) as named, sum(ids.pairs + (tags is null)::int) as written,
-           sum(names.hash) as named_hash, sum(ids.hash) as written_hash
+other as (
+    select ids.pairs, ids.hash,
+           now.tags is null or ids.nulls > 0 or names.lost > 0 or names.kinds <> ids.kinds
+           or names.hash_once is distinct from ids.hash_once as wrong
     from item cross join lateral (
-        select count(distinct tag_id) + count(*) filter (where tag_id is null and not exists (
+        select tags from {table} where id = item.id
+    ) now cross join lateral (
+        select count(distinct tag_id) as kinds, sum(distinct uuid_hash_extended(tag_id, item.id::bigint)) as hash_once,
+               count(*) filter (where tag_id is null and not exists (
                    select from workbench.unmapped_tags u
                    where u.content_source = %(source)s and u.content_id = item.id
-                     and u.position = e.position and u.element = e.element)) as pairs,
-               sum(distinct uuid_hash_extended(tag_id, item.id::bigint)) as hash
+                     and u.position = e.position and u.element = e.element)) as lost
         from (
             select element, position,
                    case when jsonb_typeof(item.tags_old) = 'array' and jsonb_typeof(element) = 'string'
@@ -43,18 +47,22 @@ others as (
                                       when 'array' then item.tags_old when 'null' then '[]'
                                       else jsonb_build_array(item.tags_old) end)
                  with ordinality found (element, position)
+            offset 0  -- without it each tag would be looked up once for every aggregate
         ) e
     ) names cross join lateral (
-        select count(distinct tag) + count(*) filter (where tag is null) as pairs,
-               sum(distinct uuid_hash_extended(tag, item.id::bigint)) as hash
-        from unnest(tags) as tag
+        select count(*) as pairs, count(distinct tag) as kinds, count(*) filter (where tag is null) as nulls,
+               sum(uuid_hash_extended(tag, item.id::bigint)) as hash,
+               sum(distinct uuid_hash_extended(tag, item.id::bigint)) as hash_once
+        from unnest(now.tags) as tag
     ) ids
-    where not plain
+    where not item.plain
+),
+others as (
+    select coalesce(sum(pairs + wrong::int), 0)::bigint as pairs, coalesce(sum(coalesce(hash, 0) + wrong::int), 0) as hash
+    from other
 )
-select (select count(*) from item),
-       (named.pairs + coalesce(others.named, 0))::bigint, (written.pairs + coalesce(others.written, 0))::bigint,
-       coalesce(named.hash, 0) + coalesce(others.named_hash, 0),
-       coalesce(written.hash, 0) + coalesce(others.written_hash, 0)
+select (select count(*) from item), named.pairs + others.pairs, written.pairs,
+       coalesce(named.hash, 0) + others.hash, coalesce(written.hash, 0)
 from named, written, others;
 
 -- name: keys
