@@ -184,10 +184,15 @@ def test_a_hundred_faults_are_all_found_by_key_and_nothing_else(linked: Context,
 
 def test_each_kind_of_fault_is_found_when_it_is_the_only_one(linked: Context) -> None:
     """No fault is noticed only because others stand beside it."""
+    for table in ("content_items_auto", "content_tags"):
+        run(linked.connection, f"create table saved_{table} as table {table}")
     for number, fault in enumerate(FAULTS):
         with unnoticed(linked.connection) as connection:
             broken = fault(connection, AUTO, 7 + 3 * number, random.Random(number))
-        assert set(compare_junction(linked).mismatches) >= broken
+            assert set(compare_junction(linked).mismatches) == broken, fault.__name__
+            for table in ("content_items_auto", "content_tags"):
+                run(connection, f"delete from {table}")
+                run(connection, f"insert into {table} select * from saved_{table}")
 
 
 def test_faults_of_the_ids_are_found_by_key(named: Context) -> None:
