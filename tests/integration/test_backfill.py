@@ -18,7 +18,6 @@ from psycopg import sql
 from genonaut_lib.content.generation import SHAPES, generate
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.db.statements import block
 from genonaut_lib.errors import LockNotAcquired
 from genonaut_lib.migration import backfill, worker
 from genonaut_lib.migration.backfill import BackfillResult, BackfillTask, open_ranges
