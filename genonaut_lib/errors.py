@@ -118,6 +118,10 @@ class BackfillCancelled(GenonautError):
     """The backfill was cancelled from another process; it goes on from its checkpoints when started again."""
 
 
+class VerificationBusy(Refused):
+    """Another session verifies this phase."""
+
+
 class PipelineBusy(Refused):
     """Another pipeline runs on this database."""
 

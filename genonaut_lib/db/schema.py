@@ -214,6 +214,18 @@ verifications = _ledger_table(
     Column("mismatches", BigInteger, nullable=False),
     Column("details", JSON, nullable=False),
     _timestamp("verified_at"),
+    Column("coverage", Double, nullable=False),
+    _timestamp("started_at"),
+)
+
+verification_chunks = _ledger_table(
+    "verification_chunks",
+    *(Column(name, Text, primary_key=True) for name in ("phase", "source")),
+    Column("after_id", BigInteger, primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in ("upto_id", "follows", "rows_examined", "pairs")),
+    Column("mismatches", JSONB, nullable=False),
+    Column("seconds", Double, nullable=False),
+    *(_timestamp(name) for name in ("started_at", "verified_at")),
 )
 
 backfills = _ledger_table(

@@ -57,6 +57,7 @@ class Progress:
     rows_changed: int
     held: tuple[str, ...] = ()
     eta_s: float | None = None
+    counted: str = "changed"
 
 
 @dataclass

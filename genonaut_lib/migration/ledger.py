@@ -28,6 +28,8 @@ class VerificationRecord:
     mismatches: int
     details: dict[str, Any]
     verified_at: datetime
+    coverage: float
+    started_at: datetime
 
 
 def exists(connection: Connection) -> bool:
@@ -52,15 +54,17 @@ def record_verification(connection: Connection, verification: Verification, run_
             "examined": verification.examined,
             "mismatches": verification.mismatches,
             "details": Json({**verification.figures, "samples": list(verification.samples)}),
+            "coverage": verification.coverage,
+            "started_at": verification.started_at,
         },
     )
 
 
 def record_undo(connection: Connection, phase: str, run_id: uuid.UUID | None) -> None:
     """Write down that a phase was taken back: whatever it was verified for before counts no longer."""
-    values = {"phase": phase, "run_id": run_id, "passed": False, "examined": 0, "mismatches": 0}
+    values = {"phase": phase, "run_id": run_id, "passed": False, "examined": 0, "mismatches": 0, "coverage": 0.0}
     details = Json({"undone": True})
-    connection.execute(block("ledger", "record_verification").sql(), {**values, "details": details})
+    connection.execute(block("ledger", "record_verification").sql(), {**values, "details": details, "started_at": None})
 
 
 def last_verification(connection: Connection, phase: str) -> VerificationRecord | None:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from psycopg import sql
@@ -13,6 +14,8 @@ from psycopg import sql
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import Block, block
 
+WHOLE = 100.0
+"""The coverage of a verification that left nothing out, in percent."""
 _NO_TRANSACTION = re.compile(r"^vacuum\b|\bindex concurrently\b", re.IGNORECASE)
 
 
@@ -121,15 +124,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was compared: `examined` things, of which `mismatches` differed, the first few in `samples`."""
+    """What was compared: `examined` things, of which `mismatches` differed, the first few in `samples`.
+
+    `coverage` is the share of what there is to compare that was compared, in percent; `started_at` when
+    that began, None for a look that takes no time.
+    """
 
     phase: str
     examined: int
     mismatches: int
     figures: Mapping[str, int | str] = field(default_factory=dict)
     samples: tuple[str, ...] = ()
+    coverage: float = 100.0
+    started_at: datetime | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether nothing differed."""
-        return self.mismatches == 0
+        """Whether everything was looked at and nothing differed."""
+        return self.mismatches == 0 and self.coverage >= WHOLE

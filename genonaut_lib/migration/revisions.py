@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
 
 from alembic import command
 from alembic.config import Config
@@ -19,7 +21,7 @@ from genonaut_lib.db.locks import run_ddl
 from genonaut_lib.db.statements import block, blocks
 from genonaut_lib.errors import GateClosed, LockNotAcquired
 from genonaut_lib.migration import ledger
-from genonaut_lib.migration.plan import Action, action
+from genonaut_lib.migration.plan import WHOLE, Action, action
 from genonaut_lib.settings import DatabaseSettings, Settings, project_root
 
 LEGACY = "0001"
@@ -91,13 +93,40 @@ def file_actions(file: str) -> list[Action]:
     return [action(found.name, found) for found in blocks(file).values()]
 
 
-def require_verified(connection: Connection, phase: str, notebook: str) -> None:
-    """Raise GateClosed unless the newest verification of `phase` passed; say which notebook to run."""
-    record = ledger.last_verification(connection, phase)
-    if record is None or not record.passed:
-        found = "was never verified here" if record is None else f"has {record.mismatches} mismatches"
-        found = "was undone" if record and record.details.get("undone") else found
-        raise GateClosed(f"Phase {phase} {found}.", hint=f"Run `genonaut run {notebook}` first.")
+@dataclass(frozen=True)
+class Gate:
+    """What a contracting revision asks for: the verified phase, its notebook, the backfills that outdate it."""
+
+    phase: str
+    notebook: str
+    tasks: tuple[str, ...]
+
+    def closed_because(self, connection: Connection) -> str | None:
+        """Return what keeps the gate closed, None when the newest verification opens it.
+
+        It must have covered every row, found nothing, and begun after the last move of a backfill.
+        """
+        record = ledger.last_verification(connection, self.phase)
+        if record is None:
+            return "was never verified here"
+        if record.details.get("undone"):
+            return "was undone"
+        if record.mismatches:
+            return f"has {record.mismatches} mismatches"
+        if not record.passed or record.coverage < WHOLE:
+            return f"was verified in part only ({record.coverage:.2f} %)"
+        moved = connection.execute(block("verify", "moved_at").sql(), {"tasks": list(self.tasks)}).fetchone()
+        return "was backfilled again since it was verified" if moved and self._is_past(moved[0], record) else None
+
+    def _is_past(self, moved_at: datetime | None, record: ledger.VerificationRecord) -> bool:
+        return moved_at is not None and moved_at >= record.started_at
+
+
+def require_verified(connection: Connection, gate: Gate) -> None:
+    """Raise GateClosed unless the newest verification opens `gate`; say which notebook to run."""
+    found = gate.closed_because(connection)
+    if found is not None:
+        raise GateClosed(f"Phase {gate.phase} {found}.", hint=f"Run `genonaut run {gate.notebook}` first.")
 
 
 def _config(settings: Settings) -> Config:

@@ -178,12 +178,13 @@ class ProgressBars:
 
     def show(self, progress: Progress) -> None:
         """Move the bar of the progress's source."""
-        bar = self.bars.get(progress.source)
+        name = f"{progress.task} {progress.source}"
+        bar = self.bars.get(name)
         if bar is None:
-            bar = self.bars[progress.source] = self.make(
+            bar = self.bars[name] = self.make(
                 total=progress.rows_total,
                 initial=0,
-                desc=f"{progress.task} {progress.source}",
+                desc=name,
                 unit="items",
                 mininterval=1.0,
                 file=sys.stdout,
@@ -196,7 +197,7 @@ class ProgressBars:
 
 def _state_of(progress: Progress) -> str:
     """Return what stands behind a bar: rows changed, the time left, and why the work waits, if it does."""
-    parts = [f"changed={progress.rows_changed:,}"]
+    parts = [f"{progress.counted}={progress.rows_changed:,}"]
     if progress.held:
         parts.append(f"waiting: {'; '.join(progress.held)}")
     elif progress.eta_s is not None:

@@ -136,33 +136,6 @@ delete from workbench.unmapped_tags;
 -- name: clear_repairs
 delete from workbench.repaired_tags;
 
--- name: mismatches
--- Rows whose ids are not what their names mean, or with an element neither mapped nor quarantined.
--- Written another way than the backfill, so that one mistake cannot hide in both; a scalar lookup can
--- only use the index, however many spellings there are.
-select c.id from {table} c
-cross join lateral (
-    select array_agg(distinct e.tag_id order by e.tag_id) filter (where e.tag_id is not null) as wanted,
-           bool_or(e.tag_id is null and not exists (
-               select from workbench.unmapped_tags u
-               where u.content_source = %(source)s and u.content_id = c.id and u.element = e.element)) as lost
-    from (
-        select found.element, case
-                   when jsonb_typeof(c.tags_old) <> 'array' and not (jsonb_typeof(c.tags_old) = 'string' and exists (
-                       select from workbench.tag_policies where kind = 'not_an_array' and decision = 'map')) then null
-                   when jsonb_typeof(found.element) = 'string'
-                   then (select a.tag_id from tag_aliases a where a.spelling = found.element #>> '{{}}')
-                   else (select k.tag_id from workbench.tag_spellings k
-                         where k.digest = sha256(convert_to(found.element::text, 'UTF8'))) end as tag_id
-        from jsonb_array_elements(case coalesce(jsonb_typeof(c.tags_old), 'null') when 'array' then c.tags_old
-                                  when 'null' then '[]' else jsonb_build_array(c.tags_old) end) found (element)
-    ) e
-) legacy
-where c.id > %(after)s and c.id <= %(upto)s
-  and (legacy.lost or c.tags is null
-       or (select array_agg(distinct t order by t) from unnest(c.tags) t) is distinct from legacy.wanted)
-order by c.id limit %(limit)s;
-
 -- name: untagged
 -- Whether a row waits for its ids still.
 select exists (select from {table} where tags is null);

@@ -58,11 +58,12 @@ select run_id, notebook, state, actor, started_at, ended_at, output_path, failur
 from workbench.runs order by started_at desc limit %(limit)s;
 
 -- name: record_verification
-insert into workbench.verifications (phase, run_id, passed, examined, mismatches, details)
-values (%(phase)s, %(run_id)s, %(passed)s, %(examined)s, %(mismatches)s, %(details)s);
+insert into workbench.verifications (phase, run_id, passed, examined, mismatches, details, coverage, started_at)
+values (%(phase)s, %(run_id)s, %(passed)s, %(examined)s, %(mismatches)s, %(details)s, %(coverage)s,
+        coalesce(%(started_at)s, now()));
 
 -- name: last_verification
-select passed, examined, mismatches, details, verified_at from workbench.verifications
+select passed, examined, mismatches, details, verified_at, coverage, started_at from workbench.verifications
 where phase = %(phase)s order by verification_id desc limit 1;
 
 -- name: phase_applied

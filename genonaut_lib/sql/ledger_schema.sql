@@ -56,7 +56,28 @@ create table if not exists workbench.verifications (
     examined bigint not null,
     mismatches bigint not null,
     details json not null,
-    verified_at timestamptz not null default now()
+    verified_at timestamptz not null default now(),
+    coverage double precision not null,
+    started_at timestamptz not null
+);
+
+-- name: verification_chunks
+-- Ranges of ids a verification compared, each written as it was done. `follows` is the newest record of
+-- the phase when it began: chunks that follow an older one belong to a verification that is over.
+create table if not exists workbench.verification_chunks (
+    phase text not null,
+    source text not null,
+    after_id bigint not null,
+    upto_id bigint not null,
+    follows bigint not null,
+    started_at timestamptz not null,
+    rows_examined bigint not null,
+    pairs bigint not null,
+    mismatches jsonb not null,
+    seconds double precision not null,
+    verified_at timestamptz not null default now(),
+    primary key (phase, source, after_id),
+    check (after_id < upto_id)
 );
 
 -- name: backfills

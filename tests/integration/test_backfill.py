@@ -18,13 +18,12 @@ from psycopg import sql
 from genonaut_lib.content.generation import SHAPES, generate
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.db.statements import block
 from genonaut_lib.errors import LockNotAcquired
 from genonaut_lib.migration import backfill, worker
 from genonaut_lib.migration.backfill import BackfillResult, BackfillTask, open_ranges
 from genonaut_lib.migration.crew import Backfill
+from genonaut_lib.migration.junction_check import compare_junction
 from genonaut_lib.migration.phases import Context, backfill_content_tags, backfill_tag_uuids
-from genonaut_lib.migration.phases.backfill_content_tags import compare_junction
 from genonaut_lib.migration.verify import compare
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
@@ -121,7 +120,7 @@ def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(expanded: Con
     last = run(expanded, UUIDS, settings)
     status = backfill.status(expanded, UUIDS.name)
     assert (status.rows_read, status.rows_changed, status.complete) == (1_500, 1_500, True)
-    assert compare(expanded, block("backfill_tag_uuids", "mismatches")).mismatches == 0
+    assert compare(settings, backfill_tag_uuids.COMPARISON).mismatches == ()
     assert last.rows_read < 1_500
 
 
@@ -136,7 +135,7 @@ def test_a_killed_junction_worker_leaves_each_pair_once(
         end_worker(started)
     run(unlinked, JUNCTION, settings)
     status = backfill.status(unlinked, JUNCTION.name)
-    assert compare_junction(context).mismatches == 0
+    assert compare_junction(context).mismatches == ()
     assert status.rows_changed == count(unlinked, "select count(*) from content_tags") == pairs_in_arrays(unlinked)
     assert status.rows_read == items_in(unlinked)
 
@@ -288,7 +287,7 @@ def test_what_is_written_meanwhile_arrives_through_the_triggers(
     finally:
         writer.stop()
     assert writer.writes > 20
-    assert compare_junction(context).mismatches == 0
+    assert compare_junction(context).mismatches == ()
 
 
 def test_retags_during_the_first_backfill_are_kept(expanded: Connection, settings: Settings) -> None:

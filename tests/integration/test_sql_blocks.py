@@ -42,11 +42,14 @@ FIRST_STAGE_OF = {
     "snapshot": "seed_tags",
     "seed_tags": "expand_tag_columns",
     "verify": "seed_tags",
+    "verify_tag_uuids": "backfill_tag_uuids",
+    "verify_content_tags": "backfill_content_tags",
     "backfill_tag_uuids": "backfill_tag_uuids",
     "backfill_content_tags": "backfill_content_tags",
     "attach_partitions": ATTACHED,
 }
 LAST_STAGE_OF = {
+    "verify_tag_uuids": "backfill_tag_uuids",
     "backfill_tag_uuids": "backfill_tag_uuids",
     "content": "expand_tag_columns",
     "generation": "expand_tag_columns",
@@ -78,6 +81,8 @@ VALUES: dict[str, object] = {
     "kind": "variant", "decision": "map", "reason": None,
     "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
     "percent": 100.0,
+    "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
+    "rows_examined": 1,
 }  # fmt: skip
 COLUMNS = {"ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true")}
 """Parts of a sample's statement that are no table."""

@@ -142,6 +142,12 @@ def test_verification_passes_without_mismatches_only(mismatches: int, passed: bo
     assert Verification("x", 10, mismatches).passed is passed
 
 
+@pytest.mark.parametrize(("coverage", "passed"), [(100.0, True), (99.999, False), (0.0, False)])
+def test_verification_passes_only_when_nothing_was_left_out(coverage: float, passed: bool) -> None:
+    """What was not looked at may differ."""
+    assert Verification("x", 10, 0, coverage=coverage).passed is passed
+
+
 @pytest.mark.parametrize("phase", SCHEMA_PHASES, ids=lambda phase: phase.name)
 def test_ids_within_a_phase_are_unique(phase: SchemaPhase) -> None:
     """An id names one statement, both ways."""

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.migration import ledger, revisions
+from genonaut_lib.migration import junction_check, revisions
 from genonaut_lib.migration.phases.backfill_content_tags import is_filled
 from genonaut_lib.migration.phases.base import Context, SchemaPhase
 from genonaut_lib.migration.phases.drop_legacy_tags import is_empty
@@ -21,7 +21,7 @@ from genonaut_lib.vocabulary import ContentSource
 
 FILE = "attach_partitions"
 PARENT = "content_items_all"
-GATE = ("verify_content_tags", "22_verify_content_tags")
+GATE = revisions.Gate("verify_content_tags", "22_verify_content_tags", junction_check.TASKS)
 IDENTITY_INDEX = {ContentSource.REGULAR: "items_uidx_id_src", ContentSource.AUTO: "auto_uidx_id_src"}
 IDS_ARE_SHARED = Probe(block(FILE, "ids_are_shared"), {})
 IDS_ARE_PARTED = Probe(block(FILE, "ids_are_parted"), {})
@@ -48,9 +48,10 @@ class AttachPartitions(SchemaPhase):
         differing = connection.execute(block(FILE, "differing_columns").sql()).fetchall()
         finding = "; ".join(f"{name}: {one} / {other}" for name, one, other in differing) or "equal"
         checks.append(Check("columns of both tables", not differing, finding))
-        record = ledger.last_verification(connection, GATE[0])
-        passed = (record is not None and record.passed) or is_empty(connection)
-        checks.append(Check("junction verified", passed, "passed" if passed else f"run {GATE[1]}"))
+        closed = None if is_empty(connection) else GATE.closed_because(connection)
+        checks.append(
+            Check("junction verified", not closed, f"it {closed}; run {GATE.notebook}" if closed else "passed")
+        )
         filled = is_filled(connection) or is_empty(connection)
         checks.append(Check("junction filled", filled, "every range" if filled else "run 21_backfill_content_tags"))
         return checks
@@ -104,7 +105,7 @@ class AttachPartitions(SchemaPhase):
 def gate(connection: Connection, _confirm: str) -> None:
     """Raise GateClosed for a database with content whose junction was not verified."""
     if not is_empty(connection):
-        revisions.require_verified(connection, *GATE)
+        revisions.require_verified(connection, GATE)
 
 
 def keyset_index(source: ContentSource) -> str:

@@ -14,6 +14,7 @@ from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.migration import backfill, bulk, revisions
 from genonaut_lib.migration.backfill import BackfillTask
+from genonaut_lib.migration.junction_check import verify_junction
 from genonaut_lib.migration.phases.base import (
     Context,
     require_newest,
@@ -23,7 +24,6 @@ from genonaut_lib.migration.phases.base import (
 )
 from genonaut_lib.migration.phases.create_content_tags import expected_relationships
 from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification, action
-from genonaut_lib.migration.verify import SAMPLES, Comparison, compare
 from genonaut_lib.vocabulary import ContentSource
 
 FILE = "backfill_content_tags"
@@ -103,10 +103,7 @@ class BackfillContentTags:
 
     def verify(self, context: Context) -> Verification:
         """Compare arrays and junction pair by pair, both ways."""
-        found = compare_junction(context)
-        return Verification(
-            self.name, found.examined, found.mismatches, junction_figures(context), tuple(found.samples)
-        )
+        return verify_junction(context, self.name)
 
     def require_undoable(self, context: Context) -> None:
         """Raise CannotUndo while a later phase is applied."""
@@ -135,27 +132,6 @@ def is_filled(connection: Connection) -> bool:
     """Return whether the junction was filled to its end, in either way, and has all its keys."""
     tasks = (TASK, bulk.LOAD)
     return any(backfill.status(connection, task.name).complete for task in tasks) and bulk.is_whole(connection)
-
-
-def compare_junction(context: Context) -> Comparison:
-    """Return every difference between arrays and junction, orphans beyond the last item included."""
-    found = compare(context.connection, block(FILE, "mismatches"))
-    for source in ContentSource:
-        values = {"source": source.junction, "limit": SAMPLES}
-        beyond = block(FILE, "beyond").sql(table=source.table)
-        found.add(source, context.connection.execute(beyond, values).fetchall())
-    return found
-
-
-def junction_figures(context: Context) -> dict[str, int | str]:
-    """Return relationships and distinct tags by source."""
-    figures: dict[str, int | str] = {}
-    for source in ContentSource:
-        row = context.connection.execute(block(FILE, "counts").sql(), {"source": source.junction}).fetchone()
-        assert row is not None
-        figures[f"relationships {source.junction}"] = int(row[0])
-        figures[f"tags used {source.junction}"] = int(row[1])
-    return figures
 
 
 def _batch_action(source: ContentSource) -> Action:

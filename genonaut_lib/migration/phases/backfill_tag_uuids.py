@@ -8,12 +8,13 @@ judged after the first pass; their rows are then mapped once more.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.migration import backfill, decisions, revisions, spellings
 from genonaut_lib.migration.backfill import BackfillResult, BackfillTask
+from genonaut_lib.migration.comparison import Comparison
 from genonaut_lib.migration.phases.base import (
     Context,
     require_newest,
@@ -28,6 +29,9 @@ from genonaut_lib.vocabulary import ContentSource
 
 FILE = "backfill_tag_uuids"
 TASK = BackfillTask("backfill_tag_uuids", block(FILE, "batch"))
+COMPARISON = Comparison(
+    TASK.name, (TASK.name,), *(block("verify_tag_uuids", name) for name in ("sums", "sums", "keys"))
+)
 LATE = BackfillTask("backfill_tag_uuids_late", block(FILE, "release_late"))
 UNDO = BackfillTask("backfill_tag_uuids_undo", block(FILE, "empty_out"))
 
@@ -100,10 +104,10 @@ class BackfillTagUuids:
         """
         if revisions.at_least(context.connection, revisions.DROP_LEGACY_TAGS):
             return Verification(self.name, 0, 0, {"note": "verified before the legacy column was dropped"})
-        found = compare(context.connection, block(FILE, "mismatches"))
+        found = compare(context.settings, COMPARISON, context.report)
         figures = self.figures(context)
-        mismatches = found.mismatches + int(figures["items out of balance"])
-        return Verification(self.name, found.examined, mismatches, figures, tuple(found.samples))
+        verification = found.verification(figures)
+        return replace(verification, mismatches=verification.mismatches + int(figures["items out of balance"]))
 
     def figures(self, context: Context) -> dict[str, int | str]:
         """Return the balance: elements found, tags written, quarantined by reason, doubles merged."""

@@ -20,7 +20,7 @@ from genonaut_lib.vocabulary import ContentSource
 
 FILE = "drop_legacy_tags"
 CONFIRMATION = "drop tags_old for ever"
-GATE = ("backfill_tag_uuids", "12_backfill_tag_uuids")
+GATE = revisions.Gate("backfill_tag_uuids", "12_backfill_tag_uuids", ("backfill_tag_uuids",))
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,9 @@ class DropLegacyTags(SchemaPhase):
         checks = super().check(context)
         if revisions.at_least(context.connection, self.revision):
             return checks
-        record = ledger.last_verification(context.connection, GATE[0])
-        found = "never verified" if record is None else f"{record.mismatches} mismatches, {record.verified_at:%F %T}"
-        passed = record is not None and record.passed
-        checks.append(Check("UUID backfill verified", passed, f"{found}; run {GATE[1]}" if not passed else found))
+        checks.append(_verified(context.connection))
         waiting = [source.table for source in ContentSource if has_untagged(context.connection, source)]
-        finding = f"rows without ids in {', '.join(waiting)}; run {GATE[1]}" if waiting else "none left"
+        finding = f"rows without ids in {', '.join(waiting)}; run {GATE.notebook}" if waiting else "none left"
         return [*checks, Check("rows without ids", not waiting, finding)]
 
     def actions(self) -> list[Action]:
@@ -101,10 +98,19 @@ class DropLegacyTags(SchemaPhase):
         return Outcome(self.name, {"revision": self.before})
 
 
+def _verified(connection: Connection) -> Check:
+    closed = GATE.closed_because(connection)
+    if closed is not None:
+        return Check("UUID backfill verified", False, f"it {closed}; run {GATE.notebook}")
+    record = ledger.last_verification(connection, GATE.phase)
+    assert record is not None
+    return Check("UUID backfill verified", True, f"0 mismatches, {record.verified_at:%F %T}")
+
+
 def gate(connection: Connection, confirm: str) -> None:
     """Raise GateClosed for content not verified, ConfirmationMissing for a drop nobody typed out."""
     if not is_empty(connection):
-        revisions.require_verified(connection, *GATE)
+        revisions.require_verified(connection, GATE)
         require_confirmed(confirm)
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from genonaut_lib.migration import revisions
-from genonaut_lib.migration.phases.backfill_content_tags import (
-    compare_junction,
-    is_filled,
-    junction_figures,
-)
+from genonaut_lib.migration.junction_check import verify_junction
+from genonaut_lib.migration.phases.backfill_content_tags import is_filled
 from genonaut_lib.migration.phases.base import Context, revision_check
 from genonaut_lib.migration.plan import Check, Outcome, Plan, Verification
 
@@ -39,10 +36,7 @@ class VerifyContentTags:
 
     def verify(self, context: Context) -> Verification:
         """Compare arrays and junction pair by pair, both ways."""
-        found = compare_junction(context)
-        return Verification(
-            self.name, found.examined, found.mismatches, junction_figures(context), tuple(found.samples)
-        )
+        return verify_junction(context, self.name)
 
     def require_undoable(self, context: Context) -> None:
         """Allow it always: there is nothing to take back but the record."""
