@@ -42,6 +42,7 @@ FIRST_STAGE_OF = {
     "backfill_tag_uuids": "backfill_tag_uuids",
     "backfill_content_tags": "backfill_content_tags",
     "attach_partitions": ATTACHED,
+    "create_sidecars": ATTACHED,
 }
 LAST_STAGE_OF = {
     "backfill_tag_uuids": "backfill_tag_uuids",

@@ -1,0 +1,3 @@
+-- name: nothing
+-- Stand-in.
+select 1;
