@@ -7,12 +7,23 @@ from typing import cast
 from alembic import context, op
 
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.migration.phases import PHASES, SchemaPhase, attach_partitions, drop_legacy_tags, expand_tag_columns
+from genonaut_lib.migration.phases import (
+    PHASES,
+    SchemaPhase,
+    attach_partitions,
+    cut_over,
+    drop_legacy_tags,
+    expand_tag_columns,
+)
 from genonaut_lib.migration.plan import Action
 from genonaut_lib.migration.revisions import file_actions, run_actions
 from genonaut_lib.settings import Settings
 
-GATES = {"drop_legacy_tags": drop_legacy_tags.gate, "attach_partitions": attach_partitions.gate}
+GATES = {
+    "drop_legacy_tags": drop_legacy_tags.gate,
+    "attach_partitions": attach_partitions.gate,
+    "cut_over": cut_over.gate,
+}
 """Contracting revisions and what they ask of the ledger; each passes on a database without content."""
 
 FILE_GUARDS = {
@@ -23,6 +34,7 @@ FILE_GUARDS = {
 UNDO_GUARDS = {
     "drop_legacy_tags": drop_legacy_tags.require_empty,
     "expand_tag_columns": expand_tag_columns.require_whole,
+    "cut_over": cut_over.require_rebuilt,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from genonaut_lib.errors import PlanChanged
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.phases import PHASES, Context, Phase
-from genonaut_lib.migration.phases.base import require
+from genonaut_lib.migration.phases.base import require, take_back
 from genonaut_lib.migration.plan import Outcome, Plan, Verification
 
 
@@ -45,9 +45,5 @@ def undo_phase(phase: Phase, context: Context) -> Outcome:
     They close when the undo begins to change anything, so that a kill in between leaves them closed.
     Raises CannotUndo, with nothing changed, while a later phase is applied.
     """
-    phase.require_undoable(context)
     names = list(PHASES)
-    with context.connection.transaction():
-        for name in names[names.index(phase.name) :]:
-            ledger.record_undo(context.connection, name, context.run_id)
-    return phase.undo(context)
+    return take_back(phase, names[names.index(phase.name) :], context)

@@ -45,6 +45,15 @@ select exists (
     where tgrelid = to_regclass(%(relation)s) and tgname = %(trigger)s and not tgisinternal
 );
 
+-- name: has_enabled_trigger
+select exists (
+    select from pg_trigger
+    where tgrelid = to_regclass(%(relation)s) and tgname = %(trigger)s and tgenabled in ('O', 'A')
+);
+
+-- name: has_function
+select to_regproc(%(relation)s) is not null;
+
 -- name: is_partition
 select exists (
     select from pg_inherits

@@ -43,6 +43,7 @@ FIRST_STAGE_OF = {
     "backfill_content_tags": "backfill_content_tags",
     "attach_partitions": ATTACHED,
     "create_sidecars": ATTACHED,
+    "cut_over": ATTACHED,
 }
 LAST_STAGE_OF = {
     "backfill_tag_uuids": "backfill_tag_uuids",
