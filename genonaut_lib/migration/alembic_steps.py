@@ -12,6 +12,7 @@ from genonaut_lib.migration.phases import (
     SchemaPhase,
     attach_partitions,
     create_sidecars,
+    cut_over,
     drop_legacy_tags,
     expand_tag_columns,
 )
@@ -20,7 +21,11 @@ from genonaut_lib.migration.revisions import file_actions, run_actions
 from genonaut_lib.migration.runner import require_none_begun_after
 from genonaut_lib.settings import Settings
 
-GATES = {"drop_legacy_tags": drop_legacy_tags.gate, "attach_partitions": attach_partitions.gate}
+GATES = {
+    "drop_legacy_tags": drop_legacy_tags.gate,
+    "attach_partitions": attach_partitions.gate,
+    "cut_over": cut_over.gate,
+}
 """Contracting revisions and what they ask of the ledger; each passes on a database without content."""
 
 FILE_GUARDS = {
@@ -32,6 +37,7 @@ UNDO_GUARDS = {
     "drop_legacy_tags": drop_legacy_tags.require_empty,
     "expand_tag_columns": expand_tag_columns.require_whole,
     "create_sidecars": create_sidecars.require_empty,
+    "cut_over": cut_over.require_rebuilt,
 }
 
 

@@ -37,6 +37,7 @@ WRITING = replace(NOTING, wanted=False)
 LOADED = Probe(block("backfill", "is_worked_off"), {"task": LOAD.name})
 HAS_FOREIGN_KEY = probe("has_constraint", TABLE, constraint=FOREIGN_KEY)
 CHECKED = probe("has_valid_constraint", TABLE, constraint=FOREIGN_KEY)
+_AS_THE_SERVER_HAS_IT = sql.Composed([])
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,12 @@ def back_to_writing() -> Action:
 
 def build_key(settings: Settings) -> list[Action]:
     """Return the build of the key's index; an invalid leftover goes first."""
-    return _build(settings, KEY, block(FILE, "build_key"))
+    return _build(KEY, block(FILE, "build_key"), _memory(settings))
 
 
 def build_tag_index(settings: Settings) -> list[Action]:
     """Return the build of the index by tag; an invalid leftover goes first."""
-    return _build(settings, TAG_INDEX, block(FILE, "build_tag_index"))
+    return _build(TAG_INDEX, block(FILE, "build_tag_index"), _memory(settings))
 
 
 def fill(context: Context) -> BulkResult:
@@ -116,7 +117,7 @@ def fill(context: Context) -> BulkResult:
     return BulkResult(loaded, caught_up)
 
 
-def empty_actions(settings: Settings) -> list[Action]:
+def empty_actions() -> list[Action]:
     """Return what takes a load back, finished or not: an empty junction, whole, with its triggers."""
     restore = block(FILE, "restore_key")
     has_key = probe("has_constraint", TABLE, constraint=KEY)
@@ -127,7 +128,7 @@ def empty_actions(settings: Settings) -> list[Action]:
         action("clear:notes", block(FILE, "clear_notes")),
         action(f"drop:{KEY}", block(FILE, "drop_index"), done=(has_key, no_index), index=KEY),
         action("restore:content_tags_pkey", restore, done=has_key),
-        *build_tag_index(settings),
+        *_build(TAG_INDEX, block(FILE, "build_tag_index")),
         action(f"add:{FOREIGN_KEY}", block(FILE, "add_foreign_key"), done=HAS_FOREIGN_KEY),
         action(f"validate:{FOREIGN_KEY}", block(FILE, "validate_foreign_key"), done=CHECKED),
         action("watch:content_tags", block(FILE, "watch_again")),
@@ -144,9 +145,9 @@ def _clear(index: str) -> Action:
     return action(f"clear:{index}", block(FILE, "drop_index"), done=no_ruin, index=index)
 
 
-def _build(settings: Settings, index: str, source: Block) -> list[Action]:
+def _build(index: str, source: Block, memory: sql.Composed = _AS_THE_SERVER_HAS_IT) -> list[Action]:
     create = action(f"build:{index}", source, done=probe("has_valid_index", index))
-    return [_clear(index), replace(create, statement=_memory(settings) + create.statement)]
+    return [_clear(index), replace(create, statement=memory + create.statement)]
 
 
 def _memory(settings: Settings) -> sql.Composed:

@@ -60,10 +60,13 @@ def record_verification(connection: Connection, verification: Verification, run_
     )
 
 
-def record_undo(connection: Connection, phase: str, run_id: uuid.UUID | None) -> None:
-    """Write down that a phase was taken back: whatever it was verified for before counts no longer."""
+def record_undo(connection: Connection, phase: str, run_id: uuid.UUID | None, *, finished: bool = False) -> None:
+    """Write down that a phase is being taken back: whatever it was verified for before counts no longer.
+
+    `finished` tells an undo that came to its end from one that was killed.
+    """
     values = {"phase": phase, "run_id": run_id, "passed": False, "examined": 0, "mismatches": 0, "coverage": 0.0}
-    details = Json({"undone": True})
+    details = Json({"undone": True, "finished": finished})
     connection.execute(block("ledger", "record_verification").sql(), {**values, "details": details, "started_at": None})
 
 

@@ -6,7 +6,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import CannotUndo, PlanChanged
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.phases import PHASES, Context, Phase, SchemaPhase
-from genonaut_lib.migration.phases.base import require
+from genonaut_lib.migration.phases.base import require, take_back
 from genonaut_lib.migration.plan import Outcome, Plan, Verification
 from genonaut_lib.migration.preview import preflight_checks
 
@@ -49,11 +49,7 @@ def undo_phase(phase: Phase, context: Context) -> Outcome:
     with nothing changed, while a later phase is applied or half applied.
     """
     require_none_begun_after(phase.name, context.connection)
-    phase.require_undoable(context)
-    with context.connection.transaction():
-        for name in _from(phase.name):
-            ledger.record_undo(context.connection, name, context.run_id)
-    return phase.undo(context)
+    return take_back(phase, _from(phase.name), context)
 
 
 def require_none_begun_after(name: str, connection: Connection) -> None:

@@ -19,7 +19,3 @@ left join tags t on t.id = wanted where t.id is null order by c.id limit 5;
 
 -- name: expected
 select coalesce(sum(cardinality(tags)), 0)::bigint from {table};
-
--- name: empty_out
--- lint: allow unbounded-write because an undo may be slow, and readers of the junction wait for nothing
-delete from content_tags where content_source = %(source)s;

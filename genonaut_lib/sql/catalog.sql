@@ -50,6 +50,12 @@ select exists (
     where tgrelid = to_regclass(%(relation)s) and tgname = %(trigger)s and not tgisinternal
 );
 
+-- name: has_enabled_trigger
+select exists (
+    select from pg_trigger
+    where tgrelid = to_regclass(%(relation)s) and tgname = %(trigger)s and tgenabled in ('O', 'A')
+);
+
 -- name: is_partition
 select exists (
     select from pg_inherits

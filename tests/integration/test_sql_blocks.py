@@ -47,6 +47,8 @@ FIRST_STAGE_OF = {
     "backfill_tag_uuids": "backfill_tag_uuids",
     "backfill_content_tags": "backfill_content_tags",
     "attach_partitions": ATTACHED,
+    "create_sidecars": ATTACHED,
+    "cut_over": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",

@@ -8,8 +8,10 @@ from genonaut_lib.migration.phases.backfill_tag_uuids import BackfillTagUuids
 from genonaut_lib.migration.phases.base import Context, Phase, SchemaPhase
 from genonaut_lib.migration.phases.create_content_tags import CreateContentTags
 from genonaut_lib.migration.phases.create_sidecars import CreateSidecars
+from genonaut_lib.migration.phases.cut_over import CutOver
 from genonaut_lib.migration.phases.drop_legacy_tags import DropLegacyTags
 from genonaut_lib.migration.phases.expand_tag_columns import ExpandTagColumns
+from genonaut_lib.migration.phases.roll_back import RollBack
 from genonaut_lib.migration.phases.seed_tags import SeedTags
 from genonaut_lib.migration.phases.verify_content_tags import VerifyContentTags
 
@@ -23,10 +25,11 @@ _IN_ORDER: tuple[Phase, ...] = (
     VerifyContentTags(),
     AttachPartitions(),
     CreateSidecars(),
+    CutOver(),
 )
 
 PHASES: dict[str, Phase] = {phase.name: phase for phase in _IN_ORDER}
-BY_NOTEBOOK: dict[str, Phase] = {phase.notebook: phase for phase in _IN_ORDER}
+BY_NOTEBOOK: dict[str, Phase] = {phase.notebook: phase for phase in (*_IN_ORDER, RollBack(_IN_ORDER))}
 
 __all__ = ["BY_NOTEBOOK", "PHASES", "Context", "Phase", "SchemaPhase", "notebooks_after"]
 

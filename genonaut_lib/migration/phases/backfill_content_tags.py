@@ -23,6 +23,7 @@ from genonaut_lib.migration.phases.base import (
     table_facts,
 )
 from genonaut_lib.migration.phases.create_content_tags import expected_relationships
+from genonaut_lib.migration.phases.truth import junction_is_truth, settled, settled_check, settled_plan
 from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification, action
 from genonaut_lib.vocabulary import ContentSource
 
@@ -49,6 +50,8 @@ class BackfillContentTags:
         checks = [revision_check(context.connection, revisions.CREATE_CONTENT_TAGS)]
         if not checks[0].holds:
             return checks
+        if junction_is_truth(context.connection):
+            return [*checks, settled_check()]
         checks.append(self._mode_check(context.connection))
         for source in ContentSource:
             rows = context.connection.execute(block(FILE, "unknown_ids").sql(table=source.table)).fetchall()
@@ -70,6 +73,8 @@ class BackfillContentTags:
         connection = context.connection
         if not revisions.at_least(connection, revisions.CREATE_CONTENT_TAGS):
             return Plan(self.name, (*self._actions(context, "bulk"), VACUUM))
+        if junction_is_truth(connection):
+            return settled_plan(self.name)
         if is_filled(connection):
             return Plan(self.name, (), note="done: every range is worked off, the triggers carry the rest")
         mode = self._chosen(connection)
@@ -103,6 +108,8 @@ class BackfillContentTags:
 
     def verify(self, context: Context) -> Verification:
         """Compare arrays and junction pair by pair, both ways."""
+        if junction_is_truth(context.connection):
+            return settled(self.name)
         return verify_junction(context, self.name)
 
     def require_undoable(self, context: Context) -> None:
@@ -115,7 +122,7 @@ class BackfillContentTags:
         removed = sum(backfill.status(context.connection, task.name).rows_changed for task in (TASK, bulk.LOAD))
         for task in (TASK, bulk.LOAD):
             backfill.forget(context.connection, task.name)
-        revisions.run_actions(context.connection, bulk.empty_actions(context.settings), context.settings.database)
+        revisions.run_actions(context.connection, bulk.empty_actions(), context.settings.database)
         return Outcome(self.name, {"relationships removed": removed})
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import CannotUndo, CheckFailed
-from genonaut_lib.migration import revisions
+from genonaut_lib.migration import ledger, revisions
 from genonaut_lib.migration.backfill import BackfillResult, BackfillTask, Progress
 from genonaut_lib.migration.crew import Backfill
 from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification
@@ -142,6 +142,31 @@ class SchemaPhase:
         revisions.stamp(context.settings, self.before)
         ran = revisions.run_actions(context.connection, steps, context.settings.database)
         return Outcome(self.name, {"statements run": len(ran), "revision": self.before})
+
+    def traces(self, connection: Connection) -> list[str]:
+        """Return the ids of the actions whose effect the catalogue shows, applied or left by a killed start."""
+        return [
+            step.id for step in self.actions() if any(probe.wanted and probe.holds(connection) for probe in step.done)
+        ]
+
+
+def take_back(phase: Phase, closing: Sequence[str], context: Context) -> Outcome:
+    """Undo a phase and close the gates of `closing`, itself and those after it, before anything is changed.
+
+    Raises CannotUndo, with nothing changed, where the phase cannot be undone.
+    """
+    phase.require_undoable(context)
+    close_gates(context, closing)
+    outcome = phase.undo(context)
+    close_gates(context, closing, finished=True)
+    return outcome
+
+
+def close_gates(context: Context, phases: Sequence[str], *, finished: bool = False) -> None:
+    """Write down for all of `phases` at once that what they were verified for counts no longer."""
+    with context.connection.transaction():
+        for name in phases:
+            ledger.record_undo(context.connection, name, context.run_id, finished=finished)
 
 
 def require(checks: Iterable[Check]) -> None:

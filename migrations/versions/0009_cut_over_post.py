@@ -1,0 +1,14 @@
+"""The junction becomes the truth, the arrays read-only (notebook 70); needs a verified junction."""
+
+from genonaut_lib.migration.alembic_steps import backward, forward
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    forward("cut_over")
+
+
+def downgrade() -> None:
+    backward("cut_over")
