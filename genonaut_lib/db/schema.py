@@ -7,38 +7,25 @@ tables that were taken over is described by nobody and left alone; see `is_owner
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
     Double,
     ForeignKey,
     ForeignKeyConstraint,
-    Identity,
     Index,
     Integer,
-    LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
     Text,
     Uuid,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.schema import SchemaItem
 
-LEDGER_SCHEMA = "workbench"
-
-metadata = MetaData()
-
-
-def _timestamp(name: str, *, nullable: bool = False) -> Column[Any]:
-    return Column(name, DateTime(timezone=True), nullable=nullable)
+from genonaut_lib.db.ledger_tables import LEDGER_SCHEMA, metadata, timestamp
 
 
 def _content_columns() -> list[SchemaItem]:
@@ -49,8 +36,8 @@ def _content_columns() -> list[SchemaItem]:
         Column("content_data", Text, nullable=False),
         Column("item_metadata", JSONB),
         Column("creator_id", Uuid, nullable=False),
-        _timestamp("created_at"),
-        _timestamp("updated_at"),
+        timestamp("created_at"),
+        timestamp("updated_at"),
         Column("quality_score", Double),
         Column("is_private", Boolean, nullable=False),
         Column("path_thumb", String(512)),
@@ -83,7 +70,7 @@ users = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("username", String(255), nullable=False, unique=True),
-    _timestamp("created_at"),
+    timestamp("created_at"),
 )
 
 content_items = _content_table("content_items", "items_uidx_id_src")
@@ -111,7 +98,7 @@ tags = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("slug", Text, nullable=False, unique=True),
     Column("label", Text, nullable=False),
-    _timestamp("created_at"),
+    timestamp("created_at"),
 )
 
 tag_parents = Table(
@@ -158,191 +145,19 @@ def _sidecar(content: str) -> Table:
 content_items_more = _sidecar("content_items")
 content_items_auto_more = _sidecar("content_items_auto")
 
-
-def _ledger_table(name: str, *items: SchemaItem) -> Table:
-    return Table(name, metadata, *items, schema=LEDGER_SCHEMA)
-
-
-identity = _ledger_table(
-    "identity",
-    Column("singleton", Boolean, primary_key=True),
-    Column("environment", Text, nullable=False),
-    _timestamp("adopted_at"),
-)
-
-loads = _ledger_table(
-    "loads",
-    Column("dataset", Text, primary_key=True),
-    Column("digest", Text, primary_key=True),
-    Column("items_loaded", BigInteger, nullable=False),
-    Column("lines_rejected", BigInteger, nullable=False),
-    _timestamp("loaded_at"),
-)
-
-pipelines = _ledger_table(
-    "pipelines",
-    Column("pipeline_id", Uuid, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    _timestamp("started_at"),
-    _timestamp("ended_at", nullable=True),
-)
-
-runs = _ledger_table(
-    "runs",
-    Column("run_id", Uuid, primary_key=True),
-    Column("pipeline_id", ForeignKey("workbench.pipelines.pipeline_id")),
-    Column("step", Text),
-    Column("notebook", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("parameters", JSONB, nullable=False),
-    Column("notebook_digest", Text, nullable=False),
-    Column("output_path", Text),
-    Column("failure", JSONB),
-    _timestamp("started_at"),
-    _timestamp("ended_at", nullable=True),
-)
-
-verifications = _ledger_table(
-    "verifications",
-    Column("verification_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("phase", Text, nullable=False),
-    Column("run_id", ForeignKey("workbench.runs.run_id")),
-    Column("passed", Boolean, nullable=False),
-    Column("examined", BigInteger, nullable=False),
-    Column("mismatches", BigInteger, nullable=False),
-    Column("details", JSON, nullable=False),
-    _timestamp("verified_at"),
-    Column("coverage", Double, nullable=False),
-    _timestamp("started_at"),
-)
-
-verification_chunks = _ledger_table(
-    "verification_chunks",
-    *(Column(name, Text, primary_key=True) for name in ("phase", "source")),
-    Column("after_id", BigInteger, primary_key=True),
-    *(Column(name, BigInteger, nullable=False) for name in ("upto_id", "follows", "rows_examined", "pairs")),
-    Column("mismatches", JSONB, nullable=False),
-    Column("seconds", Double, nullable=False),
-    *(_timestamp(name) for name in ("started_at", "verified_at")),
-)
-
-backfills = _ledger_table(
-    "backfills",
-    Column("task", Text, primary_key=True),
-    Column("source", Text, primary_key=True),
-    Column("range_no", Integer, primary_key=True),
-    Column("after_id", BigInteger, nullable=False),
-    Column("upto_id", BigInteger, nullable=False),
-    Column("cursor_id", BigInteger, nullable=False),
-    Column("rows_total", BigInteger, nullable=False),
-    Column("rows_read", BigInteger, nullable=False),
-    Column("rows_changed", BigInteger, nullable=False),
-    Column("batches", Integer, nullable=False),
-    Column("seconds", Double, nullable=False),
-    _timestamp("updated_at"),
-)
-
-backfill_wishes = _ledger_table(
-    "backfill_wishes",
-    Column("task", Text, primary_key=True),
-    Column("wanted", Text, nullable=False),
-    Column("workers", Integer),
-    Column("batch_target_s", Double),
-    Column("pause_s", Double),
-    Column("requested_by", Text, nullable=False),
-    _timestamp("requested_at"),
-)
-
-backfill_engines = _ledger_table(
-    "backfill_engines",
-    Column("engine_id", Uuid, primary_key=True),
-    Column("task", Text, nullable=False),
-    Column("run_id", Uuid),
-    Column("host", Text, nullable=False),
-    Column("process_id", Integer, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("reasons", JSONB, nullable=False),
-    Column("workers", Integer),
-    *(Column(name, Double) for name in ("batch_target_s", "pause_s", "rows_per_second", "eta_s", "active_s")),
-    _timestamp("started_at"),
-    _timestamp("seen_at"),
-    _timestamp("ended_at", nullable=True),
-)
-
-backfill_events = _ledger_table(
-    "backfill_events",
-    Column("event_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("task", Text, nullable=False),
-    Column("engine_id", Uuid, nullable=False),
-    Column("event", Text, nullable=False),
-    Column("details", JSONB, nullable=False),
-    _timestamp("at"),
-)
-
-changed_content = _ledger_table(
-    "changed_content",
-    Column("note_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("content_source", String(10), nullable=False),
-    Column("content_id", Integer),
-)
-
-tag_spellings = _ledger_table(
-    "tag_spellings",
-    Column("digest", LargeBinary, primary_key=True),
-    Column("element", JSONB, nullable=False),
-    Column("uses", BigInteger, nullable=False),
-    Column("kind", Text),
-    Column("decision", Text),
-    Column("tag_id", Uuid),
-    Column("late", Boolean, nullable=False, server_default="false"),
-    CheckConstraint("decision in ('map', 'create', 'quarantine')"),
-)
-
-tag_policies = _ledger_table(
-    "tag_policies",
-    Column("kind", Text, primary_key=True),
-    Column("decision", Text, nullable=False),
-    Column("phase", Text, nullable=False),
-    _timestamp("decided_at"),
-    CheckConstraint("decision in ('map', 'create', 'quarantine')"),
-)
-
-repaired_tags = _ledger_table(
-    "repaired_tags",
-    Column("content_source", String(10), primary_key=True),
-    Column("content_id", Integer, primary_key=True),
-    Column("position", Integer, primary_key=True),
-    Column("element", JSONB, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("tag_id", Uuid, nullable=False),
-    _timestamp("noted_at"),
-)
-
-unmapped_tags = _ledger_table(
-    "unmapped_tags",
-    Column("content_source", String(10), primary_key=True),
-    Column("content_id", Integer, primary_key=True),
-    Column("position", Integer, primary_key=True),
-    Column("element", JSONB, nullable=False),
-    Column("reason", Text, nullable=False),
-    _timestamp("noted_at"),
-)
-
-measurements = _ledger_table(
-    "measurements",
-    Column("measurement_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("moment", Text, nullable=False),
-    Column("case_name", Text, nullable=False),
-    Column("path", Text, nullable=False),
-    Column("query", JSONB, nullable=False),
-    Column("row_keys", JSONB),
-    Column("p50_ms", Double, nullable=False),
-    Column("p95_ms", Double, nullable=False),
-    Column("samples", Integer, nullable=False),
-    _timestamp("measured_at"),
-)
+__all__ = [  # noqa: RUF022  # gallery and ledger share one metadata
+    "LEDGER_SCHEMA",
+    "metadata",
+    "is_owners",
+    "users",
+    "content_items",
+    "content_items_auto",
+    "content_items_all",
+    "tags",
+    "tag_parents",
+    "tag_aliases",
+    "content_tags",
+]
 
 TAKEN_OVER = frozenset({"users", "content_items", "content_items_auto", "content_items_all"})
 """Tables that were there before the workbench, and their parent: their owner may have put more on them."""

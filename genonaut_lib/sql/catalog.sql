@@ -44,6 +44,10 @@ select exists (
 -- name: has_function
 select to_regprocedure(%(relation)s) is not null;
 
+-- name: has_function_named
+-- Whatever its arguments are.
+select exists (select from pg_proc where proname = %(relation)s and pronamespace = to_regnamespace('public'));
+
 -- name: has_trigger
 select exists (
     select from pg_trigger

@@ -51,7 +51,7 @@ other as (
                         when jsonb_typeof(element) = 'string'
                         then (select tag_id from tag_aliases where spelling = element #>> '{{}}')
                         else (select k.tag_id from workbench.tag_spellings k
-                              where k.digest = sha256(convert_to(element::text, 'UTF8'))) end as tag_id
+                              where k.digest = sha256(convert_to(found.element::text, 'UTF8'))) end as tag_id
             from jsonb_array_elements(case coalesce(jsonb_typeof(item.tags_old), 'null')
                                       when 'array' then item.tags_old when 'null' then '[]'
                                       else jsonb_build_array(item.tags_old) end)

@@ -29,6 +29,9 @@ STAGES = ["seed_tags", "expand_tag_columns", "backfill_tag_uuids", "backfill_con
 DDL_FILES = {"legacy", "legacy_undo", "ledger_schema", "ledger_schema_undo"}
 FIRST_STAGE_OF = {
     "backfill": "seed_tags",
+    "backfill_bench": "backfill_content_tags",
+    "backfill_control": "seed_tags",
+    "bulk_content_tags": "backfill_content_tags",
     "catalog": "seed_tags",
     "content": "seed_tags",
     "copy": "seed_tags",
@@ -82,7 +85,9 @@ VALUES: dict[str, object] = {
     "ledger": "workbench",
     "kind": "variant", "decision": "map", "reason": None,
     "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
-    "percent": 100.0,
+    "percent": 100.0, "least": 1, "last_range": 0, "wanted": "run", "workers": 2, "batch_target_s": 0.5, "pause_s": 0.0,
+    "requested_by": "a", "engine_id": uuid.UUID(int=4), "host": "h", "process_id": 1, "reasons": Jsonb([]),
+    "rows_per_second": 1.0, "eta_s": 1.0, "active_s": 1.0, "event": "paused", "silent_s": 5.0, "pid": 1, "id": 1,
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
     "rows_examined": 1,
 }  # fmt: skip
@@ -189,9 +194,10 @@ def test_ranges_and_checkpoints_do_what_their_names_say(
 ) -> None:
     """The statements of the backfill engine, carried out once by hand."""
     item = gallery.legacy_item([], source)
-    values = VALUES | {"source": source.junction, "upto_id": item, "cursor": item}
-    connection.execute(block("backfill", "open_range").sql(table=source.table), values)
-    moved = connection.execute(block("backfill", "checkpoint").sql(), values).fetchall()
-    again = connection.execute(block("backfill", "checkpoint").sql(), values).fetchall()
-    assert (moved, again) == ([(1,)], [])
-    assert connection.execute(block("backfill", "ranges").sql(), values).fetchall() == [(1, item, item, 1, 10, 5)]
+    values = VALUES | {"source": source.junction, "cursor": item}
+    connection.execute(block("backfill", "open_ranges").sql(table=source.table), values)
+    claimed = connection.execute(block("backfill", "claim").sql(), values).fetchall()
+    connection.execute(block("backfill", "checkpoint").sql(), values)
+    assert claimed == [(source.junction, 1, 0, item)]
+    assert connection.execute(block("backfill", "claim").sql(), values).fetchall() == []
+    assert connection.execute(block("backfill", "totals").sql(), values).fetchall() == [(source.junction, 1, 10, 5)]

@@ -71,7 +71,7 @@ class CutOver(SchemaPhase):
     def actions(self) -> list[Action]:
         """The functions first, then everything that counts in one transaction."""
         steps = [
-            action(f"create:{function}", block(FILE, name), done=probe("has_function", f"{function}()"))
+            action(f"create:{function}", block(FILE, name), done=probe("has_function_named", function))
             for name, function in FUNCTIONS.items()
         ]
         return [*steps, _switch()]
