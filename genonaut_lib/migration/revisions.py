@@ -15,9 +15,9 @@ from alembic.config import Config
 from psycopg import errors
 
 from genonaut_lib.db.engine import Connection, connect
-from genonaut_lib.db.locks import run_ddl
+from genonaut_lib.db.locks import Manner, run_ddl
 from genonaut_lib.db.statements import block, blocks
-from genonaut_lib.errors import GateClosed, LockNotAcquired
+from genonaut_lib.errors import GateClosed, LockNotAcquired, ProofMissing
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.plan import Action, action
 from genonaut_lib.settings import DatabaseSettings, Settings, project_root
@@ -77,12 +77,32 @@ def run_actions(connection: Connection, actions: Iterable[Action], settings: Dat
     ran = []
     for step in actions:
         if not step.is_done(connection):
-            run_ddl(connection, step.statement, settings, transactional=step.transactional)
+            run_ddl(
+                connection, step.statement, settings, transactional=step.transactional, manner=_manner(connection, step)
+            )
             if step.done and not step.is_done(connection):
                 hint = "Run the same command again: what was left half-made is cleared away first."
                 raise LockNotAcquired(f"{step.id} ran and left no whole effect.", hint=hint)
             ran.append(step.id)
     return ran
+
+
+def _manner(connection: Connection, step: Action) -> Manner:
+    """Return how the action takes its locks; an effect that is there after a failed try is as good as a success."""
+    return Manner(
+        patient=step.patient,
+        waits=step.waits,
+        before=lambda session: require_proofs(session, step),
+        settled=lambda: bool(step.done) and step.is_done(connection),
+    )
+
+
+def require_proofs(connection: Connection, step: Action) -> None:
+    """Raise ProofMissing, naming what is missing, unless the catalogue holds all that the action requires."""
+    for requirement in step.requires:
+        missing = requirement.missing(connection)
+        if missing:
+            raise ProofMissing(f"{step.id} was not begun. Missing: {'; '.join(missing)}.", hint=requirement.next_step)
 
 
 def file_actions(file: str) -> list[Action]:

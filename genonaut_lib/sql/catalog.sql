@@ -46,9 +46,17 @@ select exists (
 );
 
 -- name: is_partition
+-- One whose detaching was begun is none any more, though the catalogue still names its parent.
 select exists (
     select from pg_inherits
-    where inhrelid = to_regclass(%(relation)s) and inhparent = to_regclass(%(parent)s)
+    where inhrelid = to_regclass(%(relation)s) and inhparent = to_regclass(%(parent)s) and not inhdetachpending
+);
+
+-- name: is_detach_pending
+-- A killed DETACH PARTITION CONCURRENTLY leaves this behind; only DETACH PARTITION FINALIZE ends it.
+select exists (
+    select from pg_inherits
+    where inhrelid = to_regclass(%(relation)s) and inhparent = to_regclass(%(parent)s) and inhdetachpending
 );
 
 -- name: column_type
@@ -109,7 +117,9 @@ order by xact_start;
 
 -- name: lock_holders
 -- Other sessions that hold a lock on a gallery table.
-select distinct a.pid, a.usename, a.state, left(a.query, 120)
+select distinct a.pid, coalesce(a.usename, a.backend_type), coalesce(a.application_name, ''),
+       coalesce(a.state, a.backend_type), coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::int,
+       left(coalesce(a.query, ''), 120)
 from pg_locks l join pg_stat_activity a on a.pid = l.pid
 where l.granted and l.pid <> pg_backend_pid()
   and l.relation in (to_regclass('content_items'), to_regclass('content_items_auto'),
