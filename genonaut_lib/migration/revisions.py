@@ -7,12 +7,15 @@ have an `alembic_version` of its own.
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from psycopg import errors
+from sqlalchemy.exc import DBAPIError
 
 from genonaut_lib.db.engine import Connection, connect
 from genonaut_lib.db.locks import Manner, run_ddl
@@ -54,12 +57,14 @@ def upgrade(settings: Settings, target: str = "head", confirm: str = "") -> None
     """
     config = _config(settings)
     config.attributes["confirm"] = confirm
-    command.upgrade(config, target)
+    with _unwrapped():
+        command.upgrade(config, target)
 
 
 def downgrade(settings: Settings, target: str) -> None:
     """Take the environment's database down to `target` (`base` for nothing at all)."""
-    command.downgrade(_config(settings), target)
+    with _unwrapped():
+        command.downgrade(_config(settings), target)
 
 
 def stamp(settings: Settings, target: str) -> None:
@@ -117,6 +122,17 @@ def require_verified(connection: Connection, phase: str, notebook: str) -> None:
         found = "was never verified here" if record is None else f"has {record.mismatches} mismatches"
         found = "was undone" if record and record.details.get("undone") else found
         raise GateClosed(f"Phase {phase} {found}.", hint=f"Run `genonaut run {notebook}` first.")
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Let a lost session be the driver's error here too: SQLAlchemy finds it lost when it cleans up behind us."""
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise error.orig from error
+        raise
 
 
 def _config(settings: Settings) -> Config:

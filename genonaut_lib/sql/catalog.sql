@@ -110,9 +110,11 @@ where c.oid in (to_regclass('content_items'), to_regclass('content_items_auto'),
 order by 1;
 
 -- name: long_transactions
--- Open transactions older than a minute; CREATE INDEX CONCURRENTLY waits for them.
+-- Open transactions older than a minute; CREATE INDEX CONCURRENTLY waits for them, but not for a keeper
+-- of advisory locks (see db/advisory.py).
 select pid, usename, extract(epoch from now() - xact_start)::int from pg_stat_activity
 where xact_start < now() - interval '1 minute' and pid <> pg_backend_pid() and datname = current_database()
+  and application_name <> 'genonaut keeper'
 order by xact_start;
 
 -- name: lock_holders

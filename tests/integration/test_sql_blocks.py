@@ -28,6 +28,7 @@ STAGES = ["seed_tags", "expand_tag_columns", "backfill_tag_uuids", "backfill_con
 
 DDL_FILES = {"legacy", "legacy_undo", "ledger_schema", "ledger_schema_undo"}
 FIRST_STAGE_OF = {
+    "advisory": "seed_tags",
     "backfill": "seed_tags",
     "catalog": "seed_tags",
     "content": "seed_tags",
@@ -70,6 +71,7 @@ VALUES: dict[str, object] = {
     "examined": 1, "mismatches": 0, "details": Json({}), "tags": [uuid.UUID(int=3)], "moment": "before",
     "case_name": "c", "path": "p", "query": Jsonb({}), "row_keys": Jsonb([]), "p50_ms": 0.5, "p95_ms": 0.5,
     "samples": 3, "seed": 1, "first": 1, "last": 10, "items": 10, "ties": 1, "rate": 1e-9, "facets": ["style"],
+    "key": "k", "pid": 1, "marker": "m",
     "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
 }  # fmt: skip
 TAGS_OF = {"generation": 106}
