@@ -29,10 +29,11 @@ def try_hold(connection: Connection, key: str) -> bool:
     keeper = pooling.beside(connection, KEEPER)
     weakref.finalize(connection, keeper.close)
     keeper.execute("begin")
-    keeper.execute(block("advisory", "stay").sql())
     if not _ask(keeper, "try_lock_in_transaction", key):
         keeper.close()
         return False
+    # Last, and without bound values: a statement with values keeps its snapshot until the next one.
+    keeper.execute(block("advisory", "stay").sql())
     _KEEPERS.setdefault(connection, {})[key] = keeper
     return True
 

@@ -166,3 +166,4 @@ def _finished(connection: Connection, pipeline_id: uuid.UUID) -> set[str]:
 
 def _end(connection: Connection, pipeline_id: uuid.UUID, state: str) -> None:
     connection.execute(block("ledger", "end_pipeline").sql(), {"pipeline_id": pipeline_id, "state": state})
+    advisory.release(connection, LOCK)

@@ -135,18 +135,17 @@ def _measure(
     repeats, timeout_s = effort
     times: list[float] = []
     keys: list[str] = []
-    connection.execute("select set_config('statement_timeout', %s, false)", [f"{int(timeout_s * 1000)}ms"])
     try:
         for turn in range(WARM_UP + repeats):
-            started = time.perf_counter()
-            keys = read()
-            if turn >= WARM_UP:
-                times.append((time.perf_counter() - started) * 1000)
+            with connection.transaction():
+                connection.execute("select set_config('statement_timeout', %s, true)", [f"{int(timeout_s * 1000)}ms"])
+                started = time.perf_counter()
+                keys = read()
+                if turn >= WARM_UP:
+                    times.append((time.perf_counter() - started) * 1000)
     except errors.QueryCanceled:
         limit = timeout_s * 1000
         return Measurement(case, path, None, limit, limit, len(times))
-    finally:
-        connection.execute("select set_config('statement_timeout', '0', false)")
     return Measurement(case, path, tuple(keys), _percentile(times, 0.5), _percentile(times, 0.95), len(times))
 
 

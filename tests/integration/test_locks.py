@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
-from psycopg import errors
+from psycopg import conninfo, errors, sql
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.locks import Manner, Waiting, blockers, run_ddl
@@ -220,6 +222,27 @@ def test_a_session_that_queues_ahead_is_named_too(
         reader.rollback()
         waiter.join()
     assert all(f"pid {one} " in refused.value.message for one in (pid, other.info.backend_pid))
+
+
+def test_where_no_second_session_is_to_be_had_ddl_gives_up_all_the_same(
+    connection: Connection, gallery: Gallery, quick: Settings, second_session: OpenSession
+) -> None:
+    """Looking who is in the way is a service: without it the budget holds, and holders are named afterwards."""
+    role, secret = f"lonely_{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    name = sql.Identifier(role)
+    connection.execute(sql.SQL("create role {} login connection limit 1 password {}").format(name, secret))
+    connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(connection.info.user), name))
+    slow = quick.database.model_copy(update={"lock_timeout_ms": 300})
+    address = conninfo.make_conninfo(os.environ["DATABASE_URL"], user=role, password=secret)
+    try:
+        with (
+            held(second_session(), READ) as pid,
+            psycopg.connect(address, autocommit=True) as lonely,
+            pytest.raises(LockNotAcquired, match=rf"pid {pid} .*; no second session could look \(.*connections"),
+        ):
+            run_ddl(lonely, ADD_COLUMN, slow)
+    finally:
+        connection.execute(sql.SQL("drop role {}").format(name))
 
 
 def blockers_of(connection: Connection, pid: int) -> list[int]:
