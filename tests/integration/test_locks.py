@@ -165,15 +165,17 @@ def bystanders(open_session: OpenSession, statements: list[str]) -> Iterator[lis
             session.execute(statement)  # type: ignore[arg-type]
             seconds.append(time.monotonic() - start)
 
-    threads = [threading.Thread(target=run, args=(open_session(), one)) for one in statements]
+    sessions = [open_session() for _ in statements]
+    threads = [threading.Thread(target=run, args=pair) for pair in zip(sessions, statements, strict=True)]
     for thread in threads:
         thread.start()
     try:
         yield seconds
     finally:
         over.set()
-        for thread in threads:
+        for thread, session in zip(threads, sessions, strict=True):
             thread.join()
+            session.close()
 
 
 def test_nobody_waits_long_beside_ddl_that_waits(
