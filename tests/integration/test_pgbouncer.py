@@ -13,7 +13,7 @@ from psycopg import conninfo, sql
 
 from genonaut_lib.db import advisory, engine, pooling
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.db.locks import run_ddl
+from genonaut_lib.db.locks import Manner, run_ddl
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import LockNotAcquired, PoolerUnfit
 from genonaut_lib.migration import ledger, revisions
@@ -127,9 +127,7 @@ def test_an_index_behind_a_writer_gives_up_in_its_time_and_is_made_good(
     Gallery(connection).legacy_item()
     short = pooled.database.model_copy(update={"concurrent_wait_s": 1})
     start = time.monotonic()
-    # Others keep the pool busy, so that one statement of ours hardly ever meets the server session of the last.
-    others = bystanders(lambda: engine.connect(pooled), ["select pg_sleep(0.01)"] * 4)
-    with others, held(connection, WRITE) as pid:
+    with held(connection, WRITE) as pid:
         with pytest.raises(LockNotAcquired, match=rf"pid {pid} \(user \w+ of genonaut, idle in transaction"):
             run_ddl(session, INDEX, short, transactional=False)
         assert time.monotonic() - start < 20
@@ -139,6 +137,23 @@ def test_an_index_behind_a_writer_gives_up_in_its_time_and_is_made_good(
     ran = revisions.run_actions(session, build_index(create, "content_items", KEYSET), short)
     assert (len(ran), is_valid(session, KEYSET)) == (2, True)
     assert found_by_others(pooled) == on_a_new_session(settings)
+
+
+def test_another_application_meets_no_setting_of_ours_before_a_statement_without_transaction(
+    session: Connection, pooled: Settings, settings: Settings
+) -> None:
+    """The server session that our last statement ran on is the next one the pooler gives away."""
+    with psycopg.connect(engine.database_url(pooled)) as other:
+        met: list[tuple[object, ...]] = []
+
+        def meet(_: Connection) -> None:
+            row = other.execute(IN_FORCE).fetchone()
+            assert row is not None
+            met.append(row[1:])
+
+        run_ddl(session, INDEX, pooled.database, transactional=False, manner=Manner(before=meet))
+    assert set(met) == on_a_new_session(settings)
+    assert is_valid(session, KEYSET)
 
 
 def test_an_index_whose_writer_ends_in_time_is_built(
