@@ -25,7 +25,7 @@ from psycopg import errors, sql
 from genonaut_lib.db import pooling
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.db.watch import Blocker, Watch
+from genonaut_lib.db.watch import LOOK_EVERY_S, Blocker, Watch
 from genonaut_lib.errors import LockNotAcquired, SettingNotTaken
 from genonaut_lib.settings import DatabaseSettings
 
@@ -175,7 +175,8 @@ class _Job:
 
     def _bounded_by_watch(self, watch: Watch) -> None:
         self.manner.before(self.connection)
-        watch.limit_s = self.timeout_ms / 1000
+        # The watch looks now and then, so it sees late that the time is over.
+        watch.limit_s = max(LOOK_EVERY_S, self.timeout_ms / 1000 - 2 * LOOK_EVERY_S)
         with watch:
             self.connection.execute(watch.marked(self.statement))
 

@@ -87,7 +87,7 @@ class Watch:
                     self._bound()
                     self._over.wait(LOOK_EVERY_S)
         except psycopg.Error as error:
-            self.blind = str(error).strip().splitlines()[0]
+            self._say_why(error)
         while not self._over.wait(LOOK_EVERY_S):
             self._bound()
 
@@ -107,7 +107,16 @@ class Watch:
         return int(row[0]) if row else None
 
     def _bound(self) -> None:
-        waited = time.monotonic() - self._free_at
-        if self.limit_s is not None and waited > self.limit_s and not self.cancelled:
-            self.cancelled = True
+        if self.limit_s is None or time.monotonic() - self._free_at <= self.limit_s:
+            return
+        try:
             self.connection.cancel_safe(timeout=CANCEL_TIMEOUT_S)
+        except psycopg.Error as error:
+            self._say_why(error)
+        else:
+            self.cancelled = True
+            # A request that got lost on its way is made again, in as long a time.
+            self._free_at = time.monotonic()
+
+    def _say_why(self, error: psycopg.Error) -> None:
+        self.blind = (str(error).strip() or type(error).__name__).splitlines()[0]

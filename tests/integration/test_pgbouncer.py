@@ -166,6 +166,23 @@ def test_an_index_whose_writer_ends_in_time_is_built(
     assert (attempt.attempts, is_valid(session, KEYSET)) == (1, True)
 
 
+def test_detaching_through_the_pooler_beside_a_reader_ends_with_it(
+    session: Connection, pooled: Settings, connection: Connection, second_session: OpenSession
+) -> None:
+    """The watch ends a detach half-way, which leaves the rest to FINALIZE; nobody waits long for either."""
+    Gallery(connection).legacy_item(["anime"])
+    context = Context(session, pooled)
+    for name in PHASES:
+        apply(context, name)
+    with (
+        bystanders(second_session, [READ, "update content_items_auto set quality_score = 0.5"]) as seconds,
+        held(connection, "select count(*) from content_items_all", seconds=2),
+    ):
+        undo_phase(PHASES["attach_partitions"], context)
+    assert connection.execute("select to_regclass('content_items_all')").fetchone() == (None,)
+    assert max(seconds) < LONGEST_WAIT_S
+
+
 def test_a_role_with_a_schema_of_its_own_is_refused(pooled: Settings, connection: Connection) -> None:
     """Names without a schema would lead elsewhere, and the search_path of a shared session is not ours to set."""
     connection.execute("create schema elsewhere")
