@@ -38,11 +38,12 @@ demo: $(VENV)/.base  ## load real content, measure, migrate through the notebook
 test: $(VENV)/.dev  ## all tests, on embedded PostgreSQL and Redis
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.dev  ## what CI checks before the tests: lint, types, floors, notebook hygiene
+check: $(VENV)/.dev  ## what CI checks before the tests: lint, types, floors, SQL, notebook hygiene
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.lint
 	$(BIN)/python -m pytest -q tests/unit/test_architecture.py tests/unit/test_notebook_hygiene.py tests/unit/test_packaging.py
 
 lab: $(VENV)/.lab  ## JupyterLab on the notebooks, with the embedded servers up

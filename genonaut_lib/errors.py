@@ -106,6 +106,10 @@ class ConfirmationMissing(Refused):
     """The step cannot be undone and was not confirmed."""
 
 
+class PolicyFixed(Refused):
+    """The policy for dirty data was acted upon already and can no longer be changed."""
+
+
 class VerificationFailed(GenonautError):
     """The verification found differences; nothing that depends on it may run."""
 
@@ -120,6 +124,10 @@ class CannotUndo(Refused):
 
 class BackfillBusy(Refused):
     """Another worker holds this backfill."""
+
+
+class BackfillCancelled(GenonautError):
+    """The backfill was cancelled from another process; it goes on from its checkpoints when started again."""
 
 
 class PipelineBusy(Refused):

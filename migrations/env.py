@@ -11,6 +11,7 @@ from genonaut_lib.db.engine import connect
 from genonaut_lib.db.schema import LEDGER_SCHEMA, metadata
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidInput
+from genonaut_lib.migration.autogenerate import include_name, include_object
 from genonaut_lib.settings import load_settings
 
 
@@ -35,7 +36,8 @@ def run_online() -> None:
             target_metadata=metadata,
             version_table_schema=LEDGER_SCHEMA,
             include_schemas=True,
-            include_name=lambda name, type_, parents: type_ != "schema" or name in (None, LEDGER_SCHEMA),
+            include_name=include_name,
+            include_object=include_object,
             transactional_ddl=False,
         )
         context.run_migrations()

@@ -1,7 +1,8 @@
 """The finished schema as SQLAlchemy tables: what `alembic check` compares a migrated database with.
 
 `content_items_all` is a partitioned parent; SQLAlchemy describes it as a table like any other, and
-the attachments themselves are the business of the attach phase.
+the attachments themselves are the business of the attach phase. What the gallery's owner put on the
+tables that were taken over is described by nobody and left alone; see `is_owners`.
 """
 
 from __future__ import annotations
@@ -215,13 +216,80 @@ backfills = _ledger_table(
     _timestamp("updated_at"),
 )
 
+backfill_wishes = _ledger_table(
+    "backfill_wishes",
+    Column("task", Text, primary_key=True),
+    Column("wanted", Text, nullable=False),
+    Column("workers", Integer),
+    Column("batch_target_s", Double),
+    Column("pause_s", Double),
+    Column("requested_by", Text, nullable=False),
+    _timestamp("requested_at"),
+)
+
+backfill_engines = _ledger_table(
+    "backfill_engines",
+    Column("engine_id", Uuid, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("run_id", Uuid),
+    Column("host", Text, nullable=False),
+    Column("process_id", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reasons", JSONB, nullable=False),
+    Column("workers", Integer),
+    *(Column(name, Double) for name in ("batch_target_s", "pause_s", "rows_per_second", "eta_s", "active_s")),
+    _timestamp("started_at"),
+    _timestamp("seen_at"),
+    _timestamp("ended_at", nullable=True),
+)
+
+backfill_events = _ledger_table(
+    "backfill_events",
+    Column("event_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("engine_id", Uuid, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+    _timestamp("at"),
+)
+
+changed_content = _ledger_table(
+    "changed_content",
+    Column("note_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("content_source", String(10), nullable=False),
+    Column("content_id", Integer),
+)
+
 tag_spellings = _ledger_table(
     "tag_spellings",
     Column("digest", LargeBinary, primary_key=True),
     Column("element", JSONB, nullable=False),
     Column("uses", BigInteger, nullable=False),
     Column("kind", Text),
+    Column("decision", Text),
     Column("tag_id", Uuid),
+    Column("late", Boolean, nullable=False, server_default="false"),
+    CheckConstraint("decision in ('map', 'create', 'quarantine')"),
+)
+
+tag_policies = _ledger_table(
+    "tag_policies",
+    Column("kind", Text, primary_key=True),
+    Column("decision", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    _timestamp("decided_at"),
+    CheckConstraint("decision in ('map', 'create', 'quarantine')"),
+)
+
+repaired_tags = _ledger_table(
+    "repaired_tags",
+    Column("content_source", String(10), primary_key=True),
+    Column("content_id", Integer, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("element", JSONB, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("tag_id", Uuid, nullable=False),
+    _timestamp("noted_at"),
 )
 
 unmapped_tags = _ledger_table(
@@ -247,3 +315,17 @@ measurements = _ledger_table(
     Column("samples", Integer, nullable=False),
     _timestamp("measured_at"),
 )
+
+TAKEN_OVER = frozenset({"users", "content_items", "content_items_auto", "content_items_all"})
+"""Tables that were there before the workbench, and their parent: their owner may have put more on them."""
+
+RETIRED = frozenset({"tags_old", "idx_content_items_tags_gin", "idx_content_items_auto_tags_gin"})
+"""What the migration takes off those tables; whatever of it is left is no business of the owner's."""
+
+
+def is_owners(table: str, name: str) -> bool:
+    """Return whether a column, index or constraint that no model names is the gallery owner's own.
+
+    So are the indexes PostgreSQL gives a partition by itself, which lie on these tables only.
+    """
+    return table in TAKEN_OVER and name not in RETIRED

@@ -8,7 +8,8 @@ A block reads
     alter table {table} rename column tags to tags_old;
 
 `{table}` is filled with a quoted identifier, `%(after)s` is a bound value; nothing else is
-ever put into the text.
+ever put into the text. `-- lint: allow <rule> because <reason>` beside the lock takes the block out
+of one rule of the SQL lint; above the first block it speaks for the whole file.
 """
 
 from __future__ import annotations
@@ -23,6 +24,16 @@ from psycopg import sql
 
 _HEADER = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _ATTRIBUTE = re.compile(r"^-- (lock): (.+)$")
+_LINT = re.compile(r"^-- lint:")
+_WAIVER = re.compile(r"^-- lint: allow ([a-z0-9-]+) because (\S.*)$")
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """A rule of the SQL lint that a block or a file is taken out of, and why."""
+
+    rule: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,7 @@ class Block:
     text: str
     lock: str = ""
     why: str = ""
+    waivers: tuple[Waiver, ...] = ()
 
     def sql(self, **identifiers: str | sql.Composable) -> sql.Composed:
         """Return the statement with `{name}` placeholders replaced by quoted identifiers.
@@ -53,8 +65,7 @@ def block(file: str, name: str) -> Block:
 @functools.cache
 def blocks(file: str) -> dict[str, Block]:
     """Return every block of `sql/<file>.sql` by name, in file order."""
-    text = resources.files("genonaut_lib.sql").joinpath(f"{file}.sql").read_text(encoding="utf-8")
-    pieces = _HEADER.split(text)[1:]
+    pieces = _HEADER.split(_text(file))[1:]
     names, bodies = pieces[::2], pieces[1::2]
     if len(set(names)) < len(names):
         raise ValueError(f"sql/{file}.sql names a block twice")
@@ -67,17 +78,38 @@ def files() -> list[str]:
     return sorted(entry.name.removesuffix(".sql") for entry in folder.iterdir() if entry.name.endswith(".sql"))
 
 
+def file_waivers(file: str) -> tuple[Waiver, ...]:
+    """Return the waivers that stand above the first block of `sql/<file>.sql`."""
+    head = _HEADER.split(_text(file))[0]
+    return tuple(_waiver(file, line) for line in head.splitlines() if _LINT.match(line))
+
+
+def _text(file: str) -> str:
+    return resources.files("genonaut_lib.sql").joinpath(f"{file}.sql").read_text(encoding="utf-8")
+
+
 def _parse(file: str, name: str, body: str) -> Block:
     attributes: dict[str, str] = {}
     why: list[str] = []
+    waivers: list[Waiver] = []
     lines = body.strip().splitlines()
     while lines and lines[0].startswith("--"):
         line = lines.pop(0)
         if match := _ATTRIBUTE.match(line):
             attributes[match[1]] = match[2]
+        elif _LINT.match(line):
+            waivers.append(_waiver(f"{file}.{name}", line))
         else:
             why.append(line.removeprefix("--").strip())
-    return Block(file, name, "\n".join(lines).rstrip(";\n "), why=" ".join(why), **attributes)
+    text = "\n".join(lines).rstrip(";\n ")
+    return Block(file, name, text, why=" ".join(why), waivers=tuple(waivers), **attributes)
+
+
+def _waiver(place: str, line: str) -> Waiver:
+    found = _WAIVER.match(line)
+    if found is None:
+        raise ValueError(f"{place}: {line!r} is no waiver; write `-- lint: allow <rule> because <reason>`")
+    return Waiver(found[1], found[2])
 
 
 def _quote(value: str | sql.Composable) -> sql.Composable:

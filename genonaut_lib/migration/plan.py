@@ -54,7 +54,7 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Action:
-    """One statement of a plan.
+    """One statement of a plan; `source` is the named block it was made of.
 
     Any probe of `done` that holds tells that it was carried out already, which makes a half-done plan
     go on where it stopped; a statement without probes is harmless to repeat. `transactional` is False
@@ -67,6 +67,7 @@ class Action:
     statement: sql.Composed
     lock: str
     why: str = ""
+    source: Block | None = field(default=None, compare=False, repr=False)
     reversible: bool = True
     transactional: bool = True
     done: tuple[Probe, ...] = ()
@@ -105,6 +106,7 @@ def action(
         statement=source.sql(**identifiers),
         lock=source.lock,
         why=source.why,
+        source=source,
         reversible=reversible,
         transactional=not _NO_TRANSACTION.search(source.text),
         done=(done,) if isinstance(done, Probe) else done,

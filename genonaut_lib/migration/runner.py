@@ -7,6 +7,7 @@ from genonaut_lib.migration import ledger
 from genonaut_lib.migration.phases import PHASES, Context, Phase
 from genonaut_lib.migration.phases.base import require
 from genonaut_lib.migration.plan import Outcome, Plan, Verification
+from genonaut_lib.migration.preview import preflight_checks
 
 
 def apply_plan(phase: Phase, context: Context, plan: Plan) -> Outcome:
@@ -14,7 +15,7 @@ def apply_plan(phase: Phase, context: Context, plan: Plan) -> Outcome:
 
     A plan that became shorter because a killed start got further is the same work; anything new is not.
     """
-    require(phase.check(context))
+    require(preflight_checks(phase, context))
     now = phase.plan(context)
     shown = {(step.id, step.text) for step in plan.actions}
     added = [step.id for step in now.actions if (step.id, step.text) not in shown]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
-from genonaut_lib.db import embedded, engine, guard
+from genonaut_lib.db import disk, engine, guard
 from genonaut_lib.db.engine import Connection, translated
 from genonaut_lib.db.statements import block
 from genonaut_lib.migration import revisions
 from genonaut_lib.migration.phases.base import require, table_facts
 from genonaut_lib.migration.plan import Check
+from genonaut_lib.migration.tables import size_of
 from genonaut_lib.runs import views
 from genonaut_lib.runs.session import settings_of, show
 from genonaut_lib.runs.views import View
 from genonaut_lib.settings import Settings
+from genonaut_lib.vocabulary import ContentSource
 
 GROWTH = 3
 """The finished schema needs up to this many times the legacy tables' bytes (measured: 2.4 on the dense shape)."""
@@ -71,18 +70,14 @@ def preflight_checks(connection: Connection, settings: Settings) -> list[Check]:
         Check("owner of the tables", not strangers, ", ".join(strangers) or "yes"),
         Check("primary, not a replica", not engine.facts(connection).in_recovery, "accepts writes"),
         Check("no transaction older than a minute", not waiting, names or "none"),
-        _disk_check(connection, settings),
+        _disk_check(connection),
     ]
 
 
-def _disk_check(connection: Connection, settings: Settings) -> Check:
-    """Compare free disk with what the migration needs; an external server's disk cannot be seen from here."""
-    needed = 0
-    for table in ("content_items", "content_items_auto"):
-        row = connection.execute(block("catalog", "relation_bytes").sql(), {"relation": table}).fetchone()
-        needed += int(row[0] or 0) * GROWTH if row else 0
-    if settings.database_url is not None:
-        return Check("disk", True, f"needs up to {needed / 1e6:,.0f} MB on the server; its free space is not visible")
-    folder: Path = embedded.status(settings.environment)[0].folder
-    free = shutil.disk_usage(folder).free
+def _disk_check(connection: Connection) -> Check:
+    """Compare free disk with what the whole migration needs; the disk of a server elsewhere cannot be seen."""
+    needed = sum(size_of(connection, source.table).total_bytes * GROWTH for source in ContentSource)
+    free = disk.free_bytes(connection)
+    if free is None:
+        return Check("disk", True, f"needs up to {needed / 1e6:,.0f} MB; free space {disk.UNKNOWN}")
     return Check("disk", free > needed, f"needs up to {needed / 1e6:,.0f} MB, {free / 1e9:,.0f} GB free")

@@ -23,11 +23,12 @@ from tqdm import tqdm
 from genonaut_lib.db import engine, guard
 from genonaut_lib.db.engine import translated
 from genonaut_lib.errors import PlanChanged, VerificationFailed
-from genonaut_lib.migration import revisions
+from genonaut_lib.migration import decisions, revisions
 from genonaut_lib.migration.backfill import Progress
 from genonaut_lib.migration.phases import BY_NOTEBOOK, Context, Phase
 from genonaut_lib.migration.phases.base import require
 from genonaut_lib.migration.plan import Outcome, Plan, Verification
+from genonaut_lib.migration.preview import preflight_checks, preview_of
 from genonaut_lib.migration.runner import apply_plan, verify_phase
 from genonaut_lib.runs import views
 from genonaut_lib.runs.views import View
@@ -56,7 +57,7 @@ class NotebookRun:
     def preflight(self) -> View:
         """Show the preconditions; raise CheckFailed when one does not hold."""
         with translated():
-            checks = self.phase.check(self.context)
+            checks = preflight_checks(self.phase, self.context)
             view = views.checks_view(checks)
             if not all(check.holds for check in checks):
                 show(view)
@@ -64,10 +65,10 @@ class NotebookRun:
         return view
 
     def plan(self) -> View:
-        """Show what would be done, statement by statement; nothing is written."""
+        """Show what would be done and what it will cost, statement by statement; nothing is written."""
         with translated():
             self.shown = self.phase.plan(self.context)
-        return views.plan_view(self.shown)
+            return views.plan_view(self.shown, preview_of(self.shown, self.context))
 
     def apply(self) -> View:
         """Do what the shown plan says; with `dry_run`, say that nothing was done."""
@@ -81,9 +82,12 @@ class NotebookRun:
         return views.outcome_view(self.outcome)
 
     def verify(self) -> View:
-        """Compare what is there with what should be; raise VerificationFailed when it differs."""
-        if self.dry_run and self.shown is not None and self.shown.actions:
-            return View("Dry run: nothing to verify")
+        """Compare what is there with what should be; raise VerificationFailed when it differs.
+
+        A dry run compares nothing: the finding would be written into the ledger.
+        """
+        if self.dry_run:
+            return View("Dry run: nothing was compared", remark="With dry_run = False the finding goes to the ledger.")
         with translated():
             self.verification = verify_phase(self.phase, self.context)
         view = views.verification_view(self.verification)
@@ -107,6 +111,16 @@ class NotebookRun:
         figures = {} if self.verification is None else self.verification.figures
         chosen = {name.removeprefix(prefix).strip(): v for name, v in figures.items() if name.startswith(prefix)}
         return views.bar_chart(title, {name: float(v) for name, v in chosen.items()}, unit)
+
+    def decisions(self) -> View:
+        """Show what was decided about dirty data, and how often."""
+        with translated():
+            return views.decisions_view(decisions.summary(self.context.connection))
+
+    def decisions_chart(self) -> views.Chart:
+        """Plot how many elements each decision concerned."""
+        with translated():
+            return views.decisions_chart(decisions.summary(self.context.connection))
 
     def _header(self) -> View:
         connection = self.context.connection
@@ -174,7 +188,17 @@ class ProgressBars:
                 mininterval=1.0,
                 file=sys.stdout,
             )
-        bar.set_postfix(changed=progress.rows_changed, refresh=False)
+        bar.set_postfix_str(_state_of(progress), refresh=False)
         bar.update(progress.rows_read - bar.n)
         if progress.rows_read >= progress.rows_total:
             bar.close()
+
+
+def _state_of(progress: Progress) -> str:
+    """Return what stands behind a bar: rows changed, the time left, and why the work waits, if it does."""
+    parts = [f"changed={progress.rows_changed:,}"]
+    if progress.held:
+        parts.append(f"waiting: {'; '.join(progress.held)}")
+    elif progress.eta_s is not None:
+        parts.append(f"left={tqdm.format_interval(progress.eta_s)}")
+    return ", ".join(parts)

@@ -6,13 +6,18 @@ import hashlib
 import html
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from genonaut_lib.migration.decisions import DecisionCount
+from genonaut_lib.migration.estimate import PlanEstimate
+from genonaut_lib.migration.figures import COSTS, estimate_texts, total_texts
+from genonaut_lib.migration.lock_modes import blocks
 from genonaut_lib.migration.plan import Check, Outcome, Plan, Verification
+from genonaut_lib.migration.preview import Preview
 from genonaut_lib.tuning.bench import Comparison, Measurement
 from genonaut_lib.tuning.cases import Case
 
@@ -65,17 +70,35 @@ def checks_view(checks: Sequence[Check]) -> View:
     return View("Preflight", pd.DataFrame(rows, columns=["checked", "result", "found"]))
 
 
-def plan_view(plan: Plan) -> View:
-    """Return a plan: every statement with its lock and whether it can be taken back."""
+def plan_view(plan: Plan, costs: Preview | None = None) -> View:
+    """Return a plan: every statement with its lock, what that holds up, and what it will cost.
+
+    The last row is the total; with a unit nobody can know beforehand it says "at least".
+    """
     if not plan.actions:
         return View("Plan: nothing to do", remark=plan.note)
     rows = [
-        (step.id, step.lock, "yes" if step.reversible else "NO", _first_sentence(step.why)) for step in plan.actions
+        (step.id, step.lock or "none", blocks(step.lock), "yes" if step.reversible else "NO", _first_sentence(step.why))
+        for step in plan.actions
     ]
+    table = pd.DataFrame(rows, columns=["action", "lock", "blocks", "reversible", "why"])
     figures = ", ".join(f"{name}: {_figure(value)}" for name, value in plan.facts.items())
-    table = pd.DataFrame(rows, columns=["action", "lock", "reversible", "why"])
     remark = f"{figures}. Digest {plan.digest[:12]}." if figures else f"Digest {plan.digest[:12]}."
+    if costs is not None:
+        table = _with_costs(table, costs.estimate)
+        remark += f" {costs.disk_text}"
     return View("Plan", table, remark, [step.text for step in plan.actions])
+
+
+def _with_costs(table: pd.DataFrame, estimate: PlanEstimate) -> pd.DataFrame:
+    """Return the table of a plan with what each action costs before its reasons, and a row of totals."""
+    name = "total" if estimate.complete else "total, at least"
+    total = pd.DataFrame([{"action": name, "lock": "", "blocks": "", "reversible": "", "why": ""}])
+    wide = pd.concat([table, total], ignore_index=True)
+    texts = [*(estimate_texts(step) for step in estimate.actions), total_texts(estimate.total)]
+    for place, column in enumerate(COSTS, start=3):
+        wide.insert(place, column, [text[place - 3] for text in texts])
+    return wide
 
 
 def outcome_view(outcome: Outcome) -> View:
@@ -168,6 +191,22 @@ def bar_chart(title: str, values: Mapping[str, float], unit: str) -> Chart:
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     return Chart(title, figure)
+
+
+def decisions_view(counts: Sequence[DecisionCount]) -> View:
+    """Return the decisions about dirty data: what the seeding counted, what the backfill wrote down."""
+    rows = [astuple(count) for count in counts]
+    columns = ["kind", "decision", "spellings", "counted", "elements", "items"]
+    if not rows:
+        return View("Decisions about dirty data: none")
+    table = pd.DataFrame(rows, columns=columns).astype({"elements": "Int64", "items": "Int64"})
+    return View("Decisions about dirty data", table)
+
+
+def decisions_chart(counts: Sequence[DecisionCount]) -> Chart:
+    """Return how many elements each decision concerned, as written down or else as counted."""
+    elements = {f"{count.kind}: {count.decision}": float(count.elements or count.counted) for count in counts}
+    return bar_chart("Dirty elements by kind and decision", elements, "elements")
 
 
 def _table_html(title: str, table: pd.DataFrame) -> str:

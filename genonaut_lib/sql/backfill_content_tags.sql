@@ -48,4 +48,5 @@ select count(*), count(distinct tag_id) from content_tags where content_source =
 select coalesce(sum(cardinality(tags)), 0)::bigint from {table};
 
 -- name: empty_out
+-- lint: allow unbounded-write because an undo may be slow, and readers of the junction wait for nothing
 delete from content_tags where content_source = %(source)s;

@@ -1,54 +1,140 @@
 -- name: batch
 -- Maps one batch of arrays; a row that somebody wrote meanwhile is no longer null and is left alone.
--- A tag keeps its first place; only the rare array with a double pays for finding it.
-with batch as materialized (
-    select id, case coalesce(jsonb_typeof(tags_old), 'null') when 'array' then tags_old when 'null' then '[]'
-                    else jsonb_build_array(tags_old) end as elements,
-           coalesce(jsonb_typeof(tags_old) not in ('array', 'null'), false) as scalar
-    from {table} where id > %(after)s and id <= %(upto)s and tags is null
+-- A clean array, all known and no double, costs a look into `common` for each element: no join that the
+-- planner could turn round, no sort by place (a function's rows come in the order of the array). Any
+-- other array is mapped element by element through indexes, a tag keeping its first place, and is then
+-- read once more to write down what became of what. `common` leaves out the spellings that a number, a
+-- boolean, an object or an array would have as text, since the cheap look does not tell them from strings.
+with common as materialized (
+    select coalesce(jsonb_object_agg(spelling, tag_id), '{{}}') as ids
+    from (select spelling, tag_id from tag_aliases limit 10000) head
+    where spelling !~ '^(?:-?[0-9]+(?:[.][0-9]+)?$|true$|false$|[{{[])'
 ),
-element as materialized (
-    select b.id, b.scalar, e.element, e.position, a.tag_id
-    from batch b
-    cross join lateral jsonb_array_elements(b.elements) with ordinality e (element, position)
-    left join tag_aliases a
-        on not b.scalar and jsonb_typeof(e.element) = 'string' and a.spelling = e.element #>> '{{}}'
-),
-mapped as (
-    select id, array_agg(tag_id order by position) as tags, count(*) as elements, count(distinct tag_id) as tags_once
-    from element where tag_id is not null group by id
+policy as materialized (
+    select coalesce(bool_or(decision = 'map') filter (where kind = 'not_an_array'), false) as wraps,
+           coalesce(bool_or(decision = 'map') filter (where kind = 'duplicate'), true) as merges
+    from workbench.tag_policies
 ),
 written as (
-    update {table} c set tags = case
-        when m.id is null then '{{}}'
-        when m.elements = m.tags_once then m.tags
-        else (select array_agg(tag_id order by position)
-              from (select tag_id, min(position) as position
-                    from unnest(m.tags) with ordinality u (tag_id, position) group by tag_id) once)
-        end
-    from batch b left join mapped m using (id)
-    where c.id = b.id and c.tags is null and c.id > %(after)s and c.id <= %(upto)s
-    returning c.id
+    update {table} c set tags = (
+        select case when (select count(distinct tag_id) from (select unnest(cheap.tags) as tag_id offset 0) once)
+                         = cardinality(cheap.tags)
+                    then cheap.tags
+                    else coalesce((
+            select array_agg(tag_id order by position)
+            from (select case when jsonb_typeof(e.element) = 'string'
+                              then coalesce(((select ids from common) ->> (e.element #>> '{{}}'))::uuid,
+                                            (select a.tag_id from tag_aliases a where a.spelling = e.element #>> '{{}}'))
+                              else (select s.tag_id from workbench.tag_spellings s
+                                    where s.digest = sha256(convert_to(e.element::text, 'UTF8'))) end as tag_id,
+                         min(e.position) as position
+                  from jsonb_array_elements(
+                      case jsonb_typeof(c.tags_old) when 'array' then c.tags_old
+                           when 'string' then case when (select wraps from policy) then jsonb_build_array(c.tags_old)
+                                                   else '[]' end
+                           else '[]' end) with ordinality e (element, position)
+                  group by 1) once
+            where tag_id is not null), '{{}}') end
+        from (select case when jsonb_typeof(c.tags_old) = 'array' then array(
+                  select coalesce(((select ids from common) ->> t.spelling)::uuid,
+                                  (select a.tag_id from tag_aliases a
+                                   where a.spelling = t.spelling
+                                     and t.spelling !~ '^(?:-?[0-9]+(?:[.][0-9]+)?$|true$|false$|[{{[])'))
+                  from jsonb_array_elements_text(c.tags_old) t (spelling)) end as tags offset 0) cheap)
+    where c.tags is null and c.id > %(after)s and c.id <= %(upto)s
+    returning c.id, case coalesce(jsonb_typeof(c.tags_old), 'null')
+                    when 'array' then jsonb_array_length(c.tags_old) <> cardinality(c.tags)
+                    when 'null' then false else true end as dirty
 ),
-stray as materialized (
-    select * from element where tag_id is null
+element as materialized (
+    select c.id, e.position, e.element, jsonb_typeof(c.tags_old) <> 'array' as bare,
+           jsonb_typeof(c.tags_old) = 'array'
+               or jsonb_typeof(c.tags_old) = 'string' and (select wraps from policy) as readable
+    from written w join {table} c using (id)
+    cross join lateral jsonb_array_elements(
+        case jsonb_typeof(c.tags_old) when 'array' then c.tags_old else jsonb_build_array(c.tags_old) end)
+        with ordinality e (element, position)
+    where w.dirty and c.id > %(after)s and c.id <= %(upto)s
+),
+mapped as (
+    select e.*,
+           case when not e.readable then null
+                when jsonb_typeof(e.element) = 'string'
+                then coalesce(((select ids from common) ->> (e.element #>> '{{}}'))::uuid,
+                              (select a.tag_id from tag_aliases a where a.spelling = e.element #>> '{{}}'))
+                else (select s.tag_id from workbench.tag_spellings s
+                      where s.digest = sha256(convert_to(e.element::text, 'UTF8'))) end as tag_id
+    from element e
+),
+numbered as materialized (
+    select m.*, row_number() over (partition by id, tag_id order by position) as turn from mapped m
 ),
 quarantined as (
     insert into workbench.unmapped_tags (content_source, content_id, position, element, reason)
-    select %(source)s, e.id, e.position, e.element,
-           case when e.scalar then 'not_an_array'
-                when jsonb_typeof(e.element) <> 'string' then 'not_a_string'
-                when s.kind is null or s.kind = 'name' then 'unknown_name'
-                when s.kind = 'uuid' then 'unknown_uuid'
-                else s.kind end
-    from stray e
-    join written w using (id)
-    left join workbench.tag_spellings s on s.digest = sha256(convert_to(e.element::text, 'UTF8'))
+    select %(source)s, n.id, n.position, n.element,
+           case when not n.readable then 'not_an_array'
+                when n.tag_id is not null then 'duplicate'
+                else coalesce((select case s.decision when 'quarantine' then s.kind else 'unknown_name' end
+                               from workbench.tag_spellings s
+                               where s.digest = sha256(convert_to(n.element::text, 'UTF8'))), 'unseen') end
+    from numbered n
+    where n.tag_id is null or n.turn > 1 and not (select merges from policy)
     on conflict (content_source, content_id, position) do update
     set element = excluded.element, reason = excluded.reason, noted_at = now()
     returning 1
+),
+repaired as (
+    insert into workbench.repaired_tags (content_source, content_id, position, element, kind, tag_id)
+    select %(source)s, n.id, n.position, n.element, case when n.bare then 'not_an_array' else 'duplicate' end, n.tag_id
+    from numbered n
+    where n.tag_id is not null and (n.bare or n.turn > 1 and (select merges from policy))
+    on conflict (content_source, content_id, position) do update
+    set element = excluded.element, kind = excluded.kind, tag_id = excluded.tag_id, noted_at = now()
+    returning 1
 )
 select (select count(*) from {table} where id > %(after)s and id <= %(upto)s), (select count(*) from written);
+
+-- name: release_late
+-- Rows with an element that nobody had judged become "not yet backfilled" again, now that it is judged;
+-- a row that somebody wrote meanwhile keeps what was written, and its record says what the element was.
+with released as (
+    update {table} c set tags = null
+    where c.id > %(after)s and c.id <= %(upto)s and exists (
+        select from workbench.unmapped_tags u
+        where u.content_source = %(source)s and u.content_id = c.id and u.reason = 'unseen'
+          and u.element = case jsonb_typeof(c.tags_old) when 'array' then c.tags_old -> (u.position - 1)
+                                                        else c.tags_old end)
+    returning c.id
+), forgotten as (
+    delete from workbench.unmapped_tags u using released r
+    where u.content_source = %(source)s and u.content_id = r.id returning 1
+), unrepaired as (
+    delete from workbench.repaired_tags p using released r
+    where p.content_source = %(source)s and p.content_id = r.id returning 1
+), settled as (
+    update workbench.unmapped_tags u
+    set reason = coalesce((select case s.decision when 'quarantine' then s.kind else 'unknown_name' end
+                           from workbench.tag_spellings s
+                           where s.digest = sha256(convert_to(u.element::text, 'UTF8'))), 'unknown_name')
+    where u.content_source = %(source)s and u.content_id > %(after)s and u.content_id <= %(upto)s
+      and u.reason = 'unseen' and not exists (select from released r where r.id = u.content_id)
+    returning 1
+)
+select (select count(*) from {table} where id > %(after)s and id <= %(upto)s), (select count(*) from released);
+
+-- name: settle_deleted
+-- Elements of items that were deleted before anybody judged them.
+update workbench.unmapped_tags u set reason = 'unknown_name' where reason = 'unseen';
+
+-- name: unseen
+-- Whether the backfill met an element that nobody has judged yet.
+select exists (select from workbench.unmapped_tags where reason = 'unseen');
+
+-- name: clear_records
+delete from workbench.unmapped_tags;
+
+-- name: clear_repairs
+delete from workbench.repaired_tags;
 
 -- name: mismatches
 -- Rows whose ids are not what their names mean, or with an element neither mapped nor quarantined.
@@ -61,10 +147,15 @@ cross join lateral (
                select from workbench.unmapped_tags u
                where u.content_source = %(source)s and u.content_id = c.id and u.element = e.element)) as lost
     from (
-        select element, case when jsonb_typeof(c.tags_old) = 'array' and jsonb_typeof(element) = 'string'
-                             then (select a.tag_id from tag_aliases a where a.spelling = element #>> '{{}}') end as tag_id
+        select found.element, case
+                   when jsonb_typeof(c.tags_old) <> 'array' and not (jsonb_typeof(c.tags_old) = 'string' and exists (
+                       select from workbench.tag_policies where kind = 'not_an_array' and decision = 'map')) then null
+                   when jsonb_typeof(found.element) = 'string'
+                   then (select a.tag_id from tag_aliases a where a.spelling = found.element #>> '{{}}')
+                   else (select k.tag_id from workbench.tag_spellings k
+                         where k.digest = sha256(convert_to(found.element::text, 'UTF8'))) end as tag_id
         from jsonb_array_elements(case coalesce(jsonb_typeof(c.tags_old), 'null') when 'array' then c.tags_old
-                                  when 'null' then '[]' else jsonb_build_array(c.tags_old) end) element
+                                  when 'null' then '[]' else jsonb_build_array(c.tags_old) end) found (element)
     ) e
 ) legacy
 where c.id > %(after)s and c.id <= %(upto)s
@@ -80,11 +171,28 @@ select exists (select from {table} where tags is null);
 select reason, count(*), count(distinct (content_source, content_id)), min(element::text)
 from workbench.unmapped_tags group by reason order by reason;
 
--- name: element_counts
--- Elements found in the old arrays and tags in the new ones; their difference is doubles and quarantine.
-select coalesce(sum(case when jsonb_typeof(tags_old) = 'array' then jsonb_array_length(tags_old) else 0 end), 0)::bigint,
-       coalesce(sum(cardinality(tags)), 0)::bigint
-from {table};
+-- name: balance
+-- Elements found, tags written, elements in quarantine, doubles merged, and rows where the first is not the
+-- sum of the others. A row with as many tags as elements needs no record: it was clean, or was written
+-- since by somebody whose tags the mirror named one by one.
+with record as (
+    select content_id, count(*) filter (where unmapped) as unmapped, count(*) filter (where not unmapped) as merged
+    from (
+        select content_id, true as unmapped from workbench.unmapped_tags where content_source = %(source)s
+        union all
+        select content_id, false from workbench.repaired_tags where content_source = %(source)s and kind = 'duplicate'
+    ) places group by content_id
+), item as (
+    select id, coalesce(cardinality(tags), 0) as written, case coalesce(jsonb_typeof(tags_old), 'null')
+           when 'array' then jsonb_array_length(tags_old) when 'null' then 0 else 1 end as elements
+    from {table}
+)
+select coalesce(sum(i.elements), 0)::bigint, coalesce(sum(i.written), 0)::bigint,
+       coalesce(sum(r.unmapped) filter (where i.elements <> i.written), 0)::bigint,
+       coalesce(sum(r.merged) filter (where i.elements <> i.written), 0)::bigint,
+       count(*) filter (where i.elements <> i.written
+                          and i.elements <> i.written + coalesce(r.unmapped, 0) + coalesce(r.merged, 0))
+from item i left join record r on r.content_id = i.id;
 
 -- name: empty_out
 -- Undo, batch by batch: null means "not yet backfilled".
@@ -93,6 +201,9 @@ with cleared as (
 ), forgotten as (
     delete from workbench.unmapped_tags u using cleared c
     where u.content_source = %(source)s and u.content_id = c.id returning 1
+), unrepaired as (
+    delete from workbench.repaired_tags p using cleared c
+    where p.content_source = %(source)s and p.content_id = c.id returning 1
 )
 select (select count(*) from {table} where id > %(after)s and id <= %(upto)s), (select count(*) from cleared);
 

@@ -14,7 +14,7 @@ create table if not exists content_tags (
 select workbench.carry_rights('content_tags', 'SELECT', 'select');
 
 -- name: create_tag_index
--- lock: SHARE (table is empty)
+-- lock: SHARE on content_tags (not in use yet)
 -- All content of a tag by source, index only; the primary key serves all tags of a content item.
 create index if not exists idx_content_tags_tag_src_content on content_tags (tag_id, content_source, content_id);
 

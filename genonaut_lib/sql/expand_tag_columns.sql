@@ -1,5 +1,6 @@
 -- name: swap_tags_column
 -- lock: ACCESS EXCLUSIVE
+-- lint: allow renaming-column because the new column takes the name in the same transaction
 -- One transaction, catalogue only: no reader ever meets the table without a `tags` column, and no
 -- writer the new column without its mirror.
 -- Null means "not yet backfilled"; rows written from now on start with an empty array.
@@ -56,6 +57,7 @@ drop trigger if exists mirror_tags_on_update on {table};
 
 -- name: drop_mirror_function
 -- lock: none (function)
+-- lint: allow ban-drop-function because it is our own; its triggers go before it
 drop function if exists mirror_tags_to_names();
 
 -- name: restore_tags_column

@@ -11,10 +11,16 @@ create temporary table drawn_items (i bigint, tags jsonb) on commit drop;
 truncate drawn_items;
 
 -- name: index_tags
+-- lint: allow missing-lock because shape_tags is a temporary table
+-- lint: allow ddl-outside-helper because shape_tags is a temporary table
+-- lint: allow require-concurrent-index-creation because shape_tags is a temporary table
 create unique index on shape_tags (name);
 analyze shape_tags;
 
 -- name: drop_indexes
+-- lint: allow missing-lock because both tables are empty
+-- lint: allow ddl-outside-helper because both tables are empty, and it shares the transaction of the load
+-- lint: allow require-concurrent-index-deletion because both tables are empty, and it shares the transaction of the load
 drop index if exists
     idx_content_items_tags_gin, idx_content_items_created_at_desc, idx_content_items_creator_created,
     idx_content_items_auto_tags_gin, idx_content_items_auto_created_at_desc, idx_content_items_auto_creator_created;

@@ -1,3 +1,5 @@
+-- lint: allow missing-lock because the ledger is the workbench's own: no reader of the gallery waits for it
+
 -- name: identity
 -- Which environment this database is; one row. Writing commands compare it with their own.
 create table if not exists workbench.identity (
@@ -76,14 +78,70 @@ create table if not exists workbench.backfills (
     check (after_id <= cursor_id and cursor_id <= upto_id)
 );
 
+-- name: backfill_wishes
+-- What people want of a backfill, said from any process; null leaves a knob to the settings.
+create table if not exists workbench.backfill_wishes (
+    task text primary key,
+    wanted text not null default 'run' check (wanted in ('run', 'pause', 'cancel')),
+    workers integer check (workers > 0),
+    batch_target_s double precision check (batch_target_s > 0),
+    pause_s double precision check (pause_s >= 0),
+    requested_by text not null,
+    requested_at timestamptz not null default now()
+);
+
+-- name: backfill_engines
+-- One row for each start of the engine; one that was not seen for some seconds has no process behind it.
+create table if not exists workbench.backfill_engines (
+    engine_id uuid primary key,
+    task text not null,
+    run_id uuid,
+    host text not null,
+    process_id integer not null,
+    state text not null default 'running',
+    reasons jsonb not null default '[]',
+    workers integer,
+    batch_target_s double precision,
+    pause_s double precision,
+    rows_per_second double precision,
+    eta_s double precision,
+    active_s double precision,
+    started_at timestamptz not null default now(),
+    seen_at timestamptz not null default now(),
+    ended_at timestamptz
+);
+
+-- name: backfill_events
+-- Why a backfill paused, went on, was retuned or ended: the record of its manners.
+create table if not exists workbench.backfill_events (
+    event_id bigint generated always as identity primary key,
+    task text not null,
+    engine_id uuid not null,
+    event text not null,
+    details jsonb not null,
+    at timestamptz not null default now()
+);
+
+-- name: changed_content
+-- Items written while the junction is loaded in bulk, to be caught up with afterwards; a null id means
+-- that the whole table was truncated.
+create table if not exists workbench.changed_content (
+    note_id bigint generated always as identity primary key,
+    content_source varchar(10) not null,
+    content_id integer
+);
+
 -- name: tag_spellings
--- Every distinct element found in a legacy tag array, what it is, and the tag it became.
+-- Every distinct element found in a legacy tag array, what it is, what was decided, and the tag it became.
+-- `late` ones were written after the seeding and met by the backfill only.
 create table if not exists workbench.tag_spellings (
     digest bytea primary key,
     element jsonb not null,
     uses bigint not null,
     kind text,
-    tag_id uuid
+    decision text check (decision in ('map', 'create', 'quarantine')),
+    tag_id uuid,
+    late boolean not null default false
 );
 
 -- name: unmapped_tags
@@ -97,6 +155,47 @@ create table if not exists workbench.unmapped_tags (
     noted_at timestamptz not null default now(),
     primary key (content_source, content_id, position)
 );
+
+-- name: tag_policies
+-- What becomes of each kind of dirty data, as the phase that decides it was told.
+create table if not exists workbench.tag_policies (
+    kind text primary key,
+    decision text not null check (decision in ('map', 'create', 'quarantine')),
+    phase text not null,
+    decided_at timestamptz not null default now()
+);
+
+-- name: repaired_tags
+-- Every element that was mapped in an unusual way because of its place: a double that fell together
+-- with an earlier one of its array (`duplicate`), a bare string read as an array (`not_an_array`).
+create table if not exists workbench.repaired_tags (
+    content_source varchar(10) not null,
+    content_id integer not null,
+    position integer not null,
+    element jsonb not null,
+    kind text not null,
+    tag_id uuid not null,
+    noted_at timestamptz not null default now(),
+    primary key (content_source, content_id, position)
+);
+
+-- name: tag_decisions
+-- Every decision about dirty data. `spellings` and `counted` are what the seeding saw; `elements` and
+-- `items` what the backfill wrote down, place by place, which it does where a tag was not simply mapped.
+create or replace view workbench.tag_decisions as
+with counted as (
+    select kind, decision, count(*) as spellings, sum(uses)::bigint as counted
+    from workbench.tag_spellings where kind <> 'name' group by kind, decision
+), recorded as (
+    select kind, decision, count(*) as elements, count(distinct (content_source, content_id)) as items
+    from (
+        select reason as kind, 'quarantine' as decision, content_source, content_id from workbench.unmapped_tags
+        union all
+        select kind, 'map', content_source, content_id from workbench.repaired_tags
+    ) places group by kind, decision
+)
+select kind, decision, coalesce(spellings, 0) as spellings, coalesce(counted, 0) as counted, elements, items
+from counted full join recorded using (kind, decision);
 
 -- name: measurements
 -- One row for each case of a gallery measurement; `row_keys` are the rows the page showed.

@@ -1,7 +1,13 @@
+-- lint: allow missing-lock because the ledger is the workbench's own: no reader of the gallery waits for it
+
+-- name: drop_tag_decisions
+drop view if exists workbench.tag_decisions;
+
 -- name: drop_tables
-drop table if exists workbench.measurements, workbench.unmapped_tags, workbench.tag_spellings,
-    workbench.backfills, workbench.verifications, workbench.runs, workbench.pipelines,
-    workbench.loads, workbench.identity;
+drop table if exists workbench.changed_content, workbench.backfill_events, workbench.backfill_engines,
+    workbench.backfill_wishes, workbench.measurements, workbench.repaired_tags, workbench.tag_policies,
+    workbench.unmapped_tags, workbench.tag_spellings, workbench.backfills, workbench.verifications,
+    workbench.runs, workbench.pipelines, workbench.loads, workbench.identity;
 
 -- name: drop_carry_rights
 drop function if exists workbench.carry_rights(text, text, text);

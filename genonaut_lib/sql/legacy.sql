@@ -1,3 +1,5 @@
+-- lint: allow missing-lock because every table is new: nobody holds a lock on it yet
+
 -- name: users
 -- The creators of content.
 create table if not exists users (

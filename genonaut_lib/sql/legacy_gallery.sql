@@ -7,10 +7,12 @@ from {table} c join users u on u.id = c.creator_id
 where {creator} and (not c.is_private or c.creator_id = %(viewer)s) and {tags}
 
 -- name: contains
+-- lint: allow unreadable because it is a part of the statement that tuning/legacy_path.py puts together
 -- One spelling of a tag; a tag is the OR of all its spellings.
 c.tags @> {spelling}
 
 -- name: page
+-- lint: allow unreadable because it is a part of the statement that tuning/legacy_path.py puts together
 -- Sorted after the union and cut by OFFSET, as the legacy service did it.
 select source_type, id from ({branches}) unified
 order by created_at desc, source_type desc, id desc limit %(limit)s offset %(offset)s

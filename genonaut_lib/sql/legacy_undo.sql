@@ -1,3 +1,5 @@
+-- lint: allow missing-lock because it runs on an empty gallery only
+
 -- name: drop_tables
 drop table if exists content_items_auto, content_items, users;
 

@@ -11,15 +11,18 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from genonaut_lib.content.generation import SHAPES, generate
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import BackfillBusy, LockNotAcquired
-from genonaut_lib.migration import backfill
-from genonaut_lib.migration.backfill import Backfill, BackfillResult, BackfillTask
+from genonaut_lib.errors import LockNotAcquired
+from genonaut_lib.migration import backfill, worker
+from genonaut_lib.migration.backfill import BackfillResult, BackfillTask, open_ranges
+from genonaut_lib.migration.crew import Backfill
 from genonaut_lib.migration.phases import Context, backfill_content_tags, backfill_tag_uuids
 from genonaut_lib.migration.phases.backfill_content_tags import compare_junction
 from genonaut_lib.migration.verify import compare
@@ -34,41 +37,50 @@ BATCHED = {"batch_rows_first": 20, "batch_rows_max": 20}
 WORKER = """
 import sys
 from genonaut_lib.db import engine
-from genonaut_lib.migration.backfill import Backfill
+from genonaut_lib.migration.crew import Backfill
 from genonaut_lib.migration.phases import backfill_content_tags, backfill_tag_uuids
 from genonaut_lib.settings import load_settings
 
 task = {module.TASK.name: module.TASK for module in (backfill_content_tags, backfill_tag_uuids)}[sys.argv[1]]
 settings = load_settings("test")
 throttle = settings.throttle.model_copy(update={"batch_rows_first": 20, "batch_rows_max": 20, "pause_s": 0.005})
-with engine.connect(settings) as connection:
-    print("working", flush=True)
-    Backfill(connection, task, throttle).run()
+print("working", flush=True)
+Backfill(settings.model_copy(update={"throttle": throttle}), task).run()
 """
 
 
 def start_worker(task: BackfillTask) -> subprocess.Popen[bytes]:
     """Start a process that works on the task, and return once it does."""
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, task.name], stdout=subprocess.PIPE)
-    assert worker.stdout is not None
-    assert worker.stdout.readline() == b"working\n"
-    return worker
+    started = subprocess.Popen([sys.executable, "-c", WORKER, task.name], stdout=subprocess.PIPE)
+    assert started.stdout is not None
+    assert started.stdout.readline() == b"working\n"
+    return started
 
 
-def end_worker(worker: subprocess.Popen[bytes]) -> None:
-    worker.send_signal(signal.SIGKILL)
-    worker.communicate()
+def end_worker(started: subprocess.Popen[bytes]) -> None:
+    started.send_signal(signal.SIGKILL)
+    started.communicate()
 
 
 def run(connection: Connection, task: BackfillTask, settings: Settings, **throttle: float) -> BackfillResult:
     knobs = settings.throttle.model_copy(update={**BATCHED, **throttle})
-    return Backfill(connection, task, knobs).run()
+    return Backfill(settings.model_copy(update={"throttle": knobs}), task).run()
 
 
 def count(connection: Connection, query: str) -> int:
     row = connection.execute(query).fetchone()  # type: ignore[arg-type]
     assert row is not None
     return int(row[0])
+
+
+def eventually(question: Callable[[], bool], seconds: float = 10) -> bool:
+    """Ask again and again, and return whether the answer was yes in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if question():
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def items_in(connection: Connection) -> int:
@@ -103,9 +115,9 @@ def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(expanded: Con
     """Whatever instant SIGKILL comes at, the checkpoints add up to every item, each read once."""
     dice = random.Random(1)
     for _ in range(4):
-        worker = start_worker(UUIDS)
+        started = start_worker(UUIDS)
         time.sleep(dice.uniform(0, 0.25))
-        end_worker(worker)
+        end_worker(started)
     last = run(expanded, UUIDS, settings)
     status = backfill.status(expanded, UUIDS.name)
     assert (status.rows_read, status.rows_changed, status.complete) == (1_500, 1_500, True)
@@ -119,9 +131,9 @@ def test_a_killed_junction_worker_leaves_each_pair_once(
     """Arrays, junction and the count of the checkpoints agree after two kills."""
     dice = random.Random(3)
     for _ in range(2):
-        worker = start_worker(JUNCTION)
+        started = start_worker(JUNCTION)
         time.sleep(dice.uniform(0, 0.05))
-        end_worker(worker)
+        end_worker(started)
     run(unlinked, JUNCTION, settings)
     status = backfill.status(unlinked, JUNCTION.name)
     assert compare_junction(context).mismatches == 0
@@ -140,10 +152,11 @@ def test_rows_that_came_after_the_end_get_a_further_range(
 ) -> None:
     """A second start covers exactly what is new."""
     run(unlinked, JUNCTION, settings)
+    before = backfill.status(unlinked, JUNCTION.name).ranges
     for _ in range(5):
         gallery.item([tag_id("a")])
     assert run(unlinked, JUNCTION, settings).rows_read == 5
-    assert backfill.status(unlinked, JUNCTION.name).ranges == 3
+    assert backfill.status(unlinked, JUNCTION.name).ranges == before + 1
 
 
 def test_a_batch_that_fails_leaves_neither_rows_nor_checkpoint(unlinked: Connection, settings: Settings) -> None:
@@ -155,47 +168,48 @@ def test_a_batch_that_fails_leaves_neither_rows_nor_checkpoint(unlinked: Connect
     assert backfill.status(unlinked, JUNCTION.name).rows_read == 0
 
 
-def test_a_second_worker_is_refused(
-    unlinked: Connection, settings: Settings, second_session: OpenSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two workers at once would only wait for each other."""
-    monkeypatch.setattr(backfill, "LOCK_WAIT_S", 0.3)
-    second_session().execute(block("backfill", "try_lock").sql(), {"task": JUNCTION.name})
-    with pytest.raises(BackfillBusy, match="Another session works on backfill_content_tags"):
-        run(unlinked, JUNCTION, settings)
-    assert backfill.status(unlinked, JUNCTION.name).ranges == 0
-
-
-def test_a_worker_waits_for_a_predecessor_that_is_about_to_go(
-    unlinked: Connection, settings: Settings, second_session: OpenSession
-) -> None:
-    """A killed worker's session may live a moment longer than the worker."""
-    predecessor = second_session()
-    predecessor.execute(block("backfill", "try_lock").sql(), {"task": JUNCTION.name})
-    threading.Timer(0.4, predecessor.close).start()
-    assert run(unlinked, JUNCTION, settings).rows_read == 300
-
-
-def test_two_workers_at_once_do_the_work_once(
-    unlinked: Connection, settings: Settings, second_session: OpenSession
-) -> None:
-    """The second waits its turn and finds nothing left to do."""
+def test_engines_at_once_share_the_work(unlinked: Connection, settings: Settings) -> None:
+    """Further starts join in; each row is done by exactly one of them."""
     results: list[BackfillResult] = []
-    workers = [
-        threading.Thread(target=lambda session=session: results.append(run(session, JUNCTION, settings)))
-        for session in (second_session(), second_session())
+    knobs = {"batch_rows_first": 5, "batch_rows_max": 5, "pause_s": 0.01}
+    starts = [
+        threading.Thread(target=lambda: results.append(run(unlinked, JUNCTION, settings, **knobs))) for _ in range(3)
     ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert sorted(result.rows_read for result in results) == [0, 300]
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join()
+    assert sum(result.rows_read for result in results) == 300
+    assert sorted(result.rows_read for result in results)[1] > 0
+    assert count(unlinked, "select count(*) from content_tags") == pairs_in_arrays(unlinked)
 
 
-def test_another_task_is_not_held_up(unlinked: Connection, settings: Settings, second_session: OpenSession) -> None:
-    """The lock belongs to a task, not to the engine."""
-    second_session().execute(block("backfill", "try_lock").sql(), {"task": "another"})
-    assert run(unlinked, JUNCTION, settings).rows_read == 300
+def test_a_range_held_by_a_dying_session_holds_up_no_other(
+    unlinked: Connection, settings: Settings, second_session: OpenSession
+) -> None:
+    """The server may notice late that a worker is gone; its range waits, the rest does not."""
+    open_ranges(unlinked, JUNCTION, 50)
+    dying = second_session()
+    dying.execute("begin")
+    dying.execute("select from workbench.backfills where source = 'auto' and range_no = 2 for update")
+    start = threading.Thread(target=lambda: run(unlinked, JUNCTION, settings))
+    start.start()
+    assert eventually(lambda: backfill.status(unlinked, JUNCTION.name).rows_read == 250)
+    dying.close()
+    start.join(10)
+    assert backfill.status(unlinked, JUNCTION.name).complete
+
+
+def test_as_many_workers_work_as_were_asked_for(unlinked: Connection, settings: Settings) -> None:
+    """Three sessions hold three ranges at one moment."""
+    knobs = {"workers": 3, "batch_rows_first": 5, "batch_rows_max": 5}
+    slow = replace(JUNCTION, batch=replace(JUNCTION.batch, text=JUNCTION.batch.text + ", pg_sleep(0.1)"))
+    open_ranges(unlinked, JUNCTION, 20)
+    start = threading.Thread(target=lambda: run(unlinked, slow, settings, **knobs))
+    start.start()
+    busy = "select count(*) from pg_stat_activity where query like '%pg_sleep(0.1)%' and state = 'active'"
+    assert eventually(lambda: count(unlinked, busy + " and pid <> pg_backend_pid()") == 3)
+    start.join()
 
 
 def test_a_row_locked_by_a_writer_is_retried_in_smaller_batches(
@@ -215,8 +229,8 @@ def test_a_row_locked_by_a_writer_is_retried_in_smaller_batches(
 def test_a_row_locked_for_good_is_named_and_work_before_it_is_kept(
     unlinked: Connection, settings: Settings, second_session: OpenSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The retries have a bound; the next start goes on from the row that was locked."""
-    monkeypatch.setattr(backfill, "MAX_RETRIES", 2)
+    """The retries have a bound; everything but its range is done, and the next start goes on from the row."""
+    monkeypatch.setattr(worker, "MAX_RETRIES", 2)
     writer = second_session()
     writer.execute("begin")
     writer.execute("update content_items set title = 'held' where id = 75")
@@ -224,7 +238,7 @@ def test_a_row_locked_for_good_is_named_and_work_before_it_is_kept(
         run(unlinked, JUNCTION, settings)
     writer.rollback()
     done = backfill.status(unlinked, JUNCTION.name).rows_read
-    assert 60 <= done < 75
+    assert 250 < done < 300
     assert run(unlinked, JUNCTION, settings).rows_read == 300 - done
 
 
@@ -301,14 +315,48 @@ def test_retags_during_the_first_backfill_are_kept(expanded: Connection, setting
     assert len(written) > 20
 
 
-def test_a_lost_session_ends_the_backfill_as_a_sentence(
-    unlinked: Connection, settings: Settings, second_session: OpenSession
+def test_a_lost_session_is_opened_anew(unlinked: Connection, settings: Settings) -> None:
+    """Whoever terminates our sessions delays the backfill, and no more."""
+    knobs = {"batch_rows_first": 5, "batch_rows_max": 5, "pause_s": 0.05}
+    start = threading.Thread(target=lambda: run(unlinked, JUNCTION, settings, **knobs))
+    start.start()
+    ours = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'genonaut'"
+    ours += " and datname = current_database() and pid <> pg_backend_pid()"
+    for _ in range(3):
+        time.sleep(0.2)
+        assert eventually(lambda: count(unlinked, ours) > 0)
+    start.join(20)
+    status = backfill.status(unlinked, JUNCTION.name)
+    assert (status.complete, status.rows_read, status.rows_changed) == (True, 300, pairs_in_arrays(unlinked))
+
+
+def allow_connections(admin_url: str, database: str, *, allowed: bool) -> None:
+    statement = sql.SQL("alter database {} with allow_connections {}")
+    with psycopg.connect(admin_url, autocommit=True) as admin:
+        admin.execute(statement.format(sql.Identifier(database), sql.Literal(allowed)))
+
+
+def test_a_server_that_stays_away_ends_the_backfill_as_a_sentence(
+    settings: Settings, unlinked: Connection, admin_url: str
 ) -> None:
-    """A terminated backend is an error a user can act upon, and the work before it is kept."""
-    worker, other = second_session(), second_session()
-    threading.Timer(0.3, lambda: other.execute("select pg_terminate_backend(%s)", [worker.info.backend_pid])).start()
-    with pytest.raises(engine.GenonautError), engine.translated():
-        run(worker, JUNCTION, settings, batch_rows_first=5, batch_rows_max=5, pause_s=0.05)
+    """It is tried for `reconnect_s`; what was done is kept."""
+    knobs = {"batch_rows_first": 5, "batch_rows_max": 5, "pause_s": 0.05, "reconnect_s": 0.5}
+    name = unlinked.info.dbname
+
+    def shut() -> None:
+        assert eventually(lambda: backfill.status(unlinked, JUNCTION.name).rows_read > 0)
+        allow_connections(admin_url, name, allowed=False)
+        unlinked.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
+            " and pid <> pg_backend_pid()"
+        )
+
+    shutting = threading.Thread(target=shut)
+    shutting.start()
+    with pytest.raises(engine.GenonautError, match="PostgreSQL"), engine.translated():
+        run(unlinked, JUNCTION, settings, **knobs)
+    shutting.join()
+    allow_connections(admin_url, name, allowed=True)
     done = backfill.status(unlinked, JUNCTION.name).rows_read
     assert 0 < done < 300
     assert run(unlinked, JUNCTION, settings).rows_read == 300 - done
@@ -319,13 +367,13 @@ def test_an_item_with_id_zero_is_backfilled_too(context: Context, gallery: Galle
     gallery.legacy_item(["a"], id=0)
     gallery.legacy_item(["a"], id=-5)
     apply_before(context, "backfill_tag_uuids")
-    Backfill(context.connection, UUIDS, context.settings.throttle).run()
+    Backfill(context.settings, UUIDS).run()
     assert count(context.connection, "select count(*) from content_items where tags is null") == 0
 
 
 def test_progress_counts_rows_really_changed(unlinked: Connection, settings: Settings) -> None:
     """Every report adds up to what was written, source by source."""
     seen: list[backfill.Progress] = []
-    Backfill(unlinked, JUNCTION, settings.throttle, seen.append).run()
+    Backfill(settings, JUNCTION, seen.append).run()
     last = {progress.source: (progress.rows_read, progress.rows_total, progress.rows_changed) for progress in seen}
     assert last == {"regular": (150, 150, 450), "auto": (150, 150, 450)}

@@ -33,11 +33,14 @@ FIRST_STAGE_OF = {
     "catalog": "seed_tags",
     "content": "seed_tags",
     "copy": "seed_tags",
+    "decisions": "seed_tags",
     "generation": "seed_tags",
     "ledger": "seed_tags",
     "measurements": "expand_tag_columns",
-    "phases": "seed_tags",
+    "pressure": "seed_tags",
+    "estimates": "seed_tags",
     "session": "seed_tags",
+    "snapshot": "seed_tags",
     "seed_tags": "expand_tag_columns",
     "verify": "seed_tags",
     "backfill_tag_uuids": "backfill_tag_uuids",
@@ -72,8 +75,14 @@ VALUES: dict[str, object] = {
     "case_name": "c", "path": "p", "query": Jsonb({}), "row_keys": Jsonb([]), "p50_ms": 0.5, "p95_ms": 0.5,
     "samples": 3, "seed": 1, "first": 1, "last": 10, "items": 10, "ties": 1, "rate": 1e-9, "facets": ["style"],
     "key": "k", "pid": 1, "marker": "m",
+    "ignored": [], "tables": ["content_items"], "pids": [1], "timeout": "500ms",
+    "ledger": "workbench",
+    "kind": "variant", "decision": "map", "reason": None,
     "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
+    "percent": 100.0,
 }  # fmt: skip
+COLUMNS = {"ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true")}
+"""Parts of a sample's statement that are no table."""
 TAGS_OF = {"generation": 106}
 
 
@@ -97,7 +106,7 @@ def stages_of(file: str) -> list[str]:
 def explain(connection: Connection, found: Block) -> None:
     """Have the statement parsed, analysed and planned; nothing is carried out."""
     names = {name for _, name, _, _ in string.Formatter().parse(found.text.replace("%%", "")) if name}
-    identifiers = dict.fromkeys(names, "content_items")
+    identifiers: dict[str, str | sql.SQL] = {name: COLUMNS.get(name, "content_items") for name in names}
     values = VALUES | ({"tags": TAGS_OF[found.file]} if found.file in TAGS_OF else {})
     with connection.transaction(force_rollback=True):
         for temporary in TEMPORARY.get(found.file, ()):

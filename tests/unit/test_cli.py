@@ -50,6 +50,15 @@ def test_help_of_every_command_shows_an_indented_example(command: str, capsys: p
     assert EXAMPLE.search(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("command", ["dump", "diff"])
+def test_help_of_the_schema_commands_shows_an_indented_example(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command within a group explains itself as well."""
+    assert run_guarded(["schema", command, "--help"]) == OK
+    assert EXAMPLE.search(capsys.readouterr().out)
+
+
 def test_help_of_the_whole_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     """One screen shows what there is."""
     assert run_guarded(["--help"]) == OK

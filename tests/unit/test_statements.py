@@ -43,9 +43,23 @@ def test_every_name_line_opens_a_block(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", files())
-def test_nothing_stands_before_the_first_block(file: str) -> None:
+def test_nothing_but_waivers_stands_before_the_first_block(file: str) -> None:
     """Text above the first header would be lost."""
-    assert text_of(file).startswith("-- name: ")
+    lines = text_of(file).partition("-- name: ")[0].split("\n")
+    assert [line for line in lines if line and not line.startswith("-- lint: allow ")] == []
+
+
+@pytest.mark.parametrize("line", ["-- lint: allow missing-lock", "-- lint: allow a-rule because ", "-- lint: skip"])
+def test_a_waiver_gives_its_reason(line: str) -> None:
+    """A statement is taken out of a rule for a reason that a reader can judge."""
+    with pytest.raises(ValueError, match="because <reason>"):
+        statements._parse("f", "n", f"{line}\nselect 1;")
+
+
+def test_a_waiver_is_no_part_of_the_why() -> None:
+    """What a plan shows of a block stays what it was."""
+    found = statements._parse("f", "n", "-- lint: allow a-rule because of that\n-- The why.\nselect 1;")
+    assert (found.why, found.waivers) == ("The why.", (statements.Waiver("a-rule", "of that"),))
 
 
 @pytest.mark.parametrize("found", EVERY_BLOCK, ids=label)

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from genonaut_lib.db.statements import block
+from genonaut_lib.migration.estimate import Estimate, PlanEstimate
 from genonaut_lib.migration.plan import Check, Outcome, Plan, Verification, action
+from genonaut_lib.migration.preview import Preview
 from genonaut_lib.runs import views
 from genonaut_lib.runs.views import View
 from genonaut_lib.tuning.bench import Comparison, Measurement
@@ -88,8 +90,24 @@ def test_plan_view_shows_digest_locks_and_statements() -> None:
     plan = Plan("attach_partitions", (step,), {"rows": 12345})
     view = views.plan_view(plan)
     assert view.remark == f"rows: 12,345. Digest {plan.digest[:12]}."
-    assert view.table.iloc[0].tolist()[:3] == ["drop:x", "ACCESS EXCLUSIVE", "NO"]
+    assert view.table.iloc[0].tolist()[:4] == ["drop:x", "ACCESS EXCLUSIVE", "reads and writes", "NO"]
     assert view.statements == [step.text]
+
+
+def test_plan_view_with_costs_ends_with_their_total() -> None:
+    """Each action with rows, WAL, disk and duration; what nobody can know is unknown, and the total says so."""
+    steps = tuple(
+        action(f"drop:{name}", block("attach_partitions", "detach"), table="content_items") for name in ("x", "y")
+    )
+    known = Estimate(1_000, 2_000_000, 90.0, 3_000_000_000, exact=False)
+    costs = PlanEstimate((known, Estimate(None, None, None, None)), 10**9)
+    view = views.plan_view(Plan("attach_partitions", steps), Preview(Plan("attach_partitions", steps), costs, None))
+    assert view.table[["action", "rows", "WAL", "disk", "duration"]].to_numpy().tolist() == [
+        ["drop:x", "~1,000", "2.0 MB", "3.0 GB", "1.5 min"],
+        ["drop:y", "unknown", "unknown", "unknown", "unknown"],
+        ["total, at least", "", "2.0 MB", "3.0 GB", "1.5 min"],
+    ]
+    assert view.remark.endswith("WAL included: 3.0 GB; free: unknown: ask the server's owner.")
 
 
 def test_outcome_keeps_the_order_of_its_figures() -> None:

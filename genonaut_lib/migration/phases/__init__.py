@@ -26,4 +26,18 @@ _IN_ORDER: tuple[Phase, ...] = (
 PHASES: dict[str, Phase] = {phase.name: phase for phase in _IN_ORDER}
 BY_NOTEBOOK: dict[str, Phase] = {phase.notebook: phase for phase in _IN_ORDER}
 
-__all__ = ["BY_NOTEBOOK", "PHASES", "Context", "Phase", "SchemaPhase"]
+__all__ = ["BY_NOTEBOOK", "PHASES", "Context", "Phase", "SchemaPhase", "notebooks_after"]
+
+
+def notebooks_after(revision: str) -> list[str]:
+    """Return the notebooks that lead from `revision` to the next one, in order; none at head.
+
+    Data phases have no revision, so those between two revisions are named whether they ran or not.
+    """
+    applied = [phase for phase in _IN_ORDER if isinstance(phase, SchemaPhase) and phase.revision <= revision]
+    names: list[str] = []
+    for phase in _IN_ORDER[_IN_ORDER.index(applied[-1]) + 1 if applied else 0 :]:
+        names.append(phase.notebook)
+        if isinstance(phase, SchemaPhase):
+            return names
+    return []

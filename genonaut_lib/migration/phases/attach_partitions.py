@@ -12,8 +12,9 @@ from psycopg import sql
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.migration import backfill, ledger, revisions
+from genonaut_lib.migration import ledger, revisions
 from genonaut_lib.migration.indexes import build_index
+from genonaut_lib.migration.phases.backfill_content_tags import is_filled
 from genonaut_lib.migration.phases.base import Context, SchemaPhase
 from genonaut_lib.migration.phases.drop_legacy_tags import is_empty
 from genonaut_lib.migration.plan import Action, Check, Probe, Requirement, Verification, action, probe
@@ -54,7 +55,7 @@ class AttachPartitions(SchemaPhase):
         record = ledger.last_verification(connection, GATE[0])
         passed = (record is not None and record.passed) or is_empty(connection)
         checks.append(Check("junction verified", passed, "passed" if passed else f"run {GATE[1]}"))
-        filled = backfill.status(connection, "backfill_content_tags").complete or is_empty(connection)
+        filled = is_filled(connection) or is_empty(connection)
         checks.append(Check("junction filled", filled, "every range" if filled else "run 21_backfill_content_tags"))
         return checks
 

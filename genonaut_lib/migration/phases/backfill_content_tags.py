@@ -1,11 +1,18 @@
-"""Fill the junction from the arrays, batch by batch, while the triggers carry what is written meanwhile."""
+"""Fill the junction from the arrays: in bulk when it is new, online when it is not to be touched.
+
+Online, every batch goes in under all constraints and indexes while the triggers carry what is written
+meanwhile. In bulk the junction is loaded bare and its indexes are built afterwards, which is several
+times faster; until the end nobody can read it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.migration import backfill, revisions
+from genonaut_lib.errors import InvalidInput
+from genonaut_lib.migration import backfill, bulk, revisions
 from genonaut_lib.migration.backfill import BackfillTask
 from genonaut_lib.migration.phases.base import (
     Context,
@@ -20,44 +27,78 @@ from genonaut_lib.migration.verify import SAMPLES, Comparison, compare
 from genonaut_lib.vocabulary import ContentSource
 
 FILE = "backfill_content_tags"
-TASK = BackfillTask("backfill_content_tags", block(FILE, "batch"))
+TASK = BackfillTask("backfill_content_tags", block(FILE, "batch"), writes=("content_tags",))
 VACUUM = action("vacuum:content_tags", block("upkeep", "vacuum"), table="content_tags")
+MODES = ("auto", "bulk", "online")
 
 
 @dataclass(frozen=True)
 class BackfillContentTags:
-    """Phase 21; see the module."""
+    """Phase 21; see the module.
+
+    `mode` is `bulk`, `online`, or `auto`: bulk unless an online backfill was begun.
+    """
 
     name: str = "backfill_content_tags"
     title: str = "Backfill the junction from the arrays"
     notebook: str = "21_backfill_content_tags"
+    mode: str = "auto"
 
     def check(self, context: Context) -> list[Check]:
         """Return whether the junction and its triggers are there, and every id in the arrays has its tag."""
         checks = [revision_check(context.connection, revisions.CREATE_CONTENT_TAGS)]
-        for source in ContentSource if checks[0].holds else ():
+        if not checks[0].holds:
+            return checks
+        checks.append(self._mode_check(context.connection))
+        for source in ContentSource:
             rows = context.connection.execute(block(FILE, "unknown_ids").sql(table=source.table)).fetchall()
             named = ", ".join(f"item {item}: {tag}" for item, tag in rows) or "every id has its tag"
             checks.append(Check(f"ids in {source.table}.tags", not rows, named))
         return checks
 
+    def _mode_check(self, connection: Connection) -> Check:
+        """Return whether what was begun goes on the way it was begun."""
+        if self.mode not in MODES:
+            raise InvalidInput(f"There is no mode {self.mode!r}.", hint=f"Known: {', '.join(MODES)}.")
+        begun = begun_mode(connection)
+        fits = begun is None or self.mode in ("auto", begun)
+        finding = f"{begun or self.mode}" if fits else f"begun {begun}; undo it first, or leave the mode to `auto`"
+        return Check("mode", fits, finding)
+
     def plan(self, context: Context) -> Plan:
-        """Return the batches of each table and the vacuum, or nothing once every range is worked off."""
-        if backfill.status(context.connection, TASK.name).complete:
+        """Return the steps that are left, or nothing once the junction is filled and whole."""
+        connection = context.connection
+        if not revisions.at_least(connection, revisions.CREATE_CONTENT_TAGS):
+            return Plan(self.name, (*self._actions(context, "bulk"), VACUUM))
+        if is_filled(connection):
             return Plan(self.name, (), note="done: every range is worked off, the triggers carry the rest")
-        ready = revisions.at_least(context.connection, revisions.CREATE_CONTENT_TAGS)
-        facts = table_facts(context.connection)
-        if ready:
-            facts["relationships to come"] = expected_relationships(context)
-        return Plan(self.name, (*(_batch_action(source) for source in ContentSource), VACUUM), facts)
+        mode = self._chosen(connection)
+        facts = {**table_facts(connection), "relationships to come": expected_relationships(context), "mode": mode}
+        todo = tuple(step for step in self._actions(context, mode) if not step.is_done(connection))
+        return Plan(self.name, (*todo, VACUUM), facts)
+
+    def _chosen(self, connection: Connection) -> str:
+        return begun_mode(connection) or ("bulk" if self.mode == "auto" else self.mode)
+
+    def _actions(self, context: Context, mode: str) -> list[Action]:
+        if mode == "bulk":
+            return bulk.actions(context.settings)
+        return [_batch_action(source) for source in ContentSource]
 
     def apply(self, context: Context) -> Outcome:
-        """Run the backfill to its end, from the last checkpoint."""
+        """Fill the junction to its end, from wherever an earlier start stopped."""
         if not self.plan(context).actions:
             return Outcome(self.name, {"relationships written": 0})
-        result = run_backfill(context, TASK)
+        mode = self._chosen(context.connection)
+        figures: dict[str, int | float | str] = {"mode": mode}
+        if mode == "bulk":
+            done = bulk.fill(context)
+            result = done.loaded
+            figures["changed meanwhile"] = done.items_caught_up
+        else:
+            result = run_backfill(context, TASK)
         revisions.run_actions(context.connection, [VACUUM], context.settings.database)
-        figures = {"items read": result.rows_read, "relationships written": result.rows_changed}
+        figures |= {"items read": result.rows_read, "relationships written": result.rows_changed}
         return Outcome(self.name, {**figures, "batches": result.batches, "retries": result.retries})
 
     def verify(self, context: Context) -> Verification:
@@ -74,12 +115,26 @@ class BackfillContentTags:
     def undo(self, context: Context) -> Outcome:
         """Empty the junction and forget the checkpoints; the arrays hold everything."""
         self.require_undoable(context)
-        backfill.forget(context.connection, TASK.name)
-        removed = 0
-        for source in ContentSource:
-            cursor = context.connection.execute(block(FILE, "empty_out").sql(), {"source": source.junction})
-            removed += cursor.rowcount
+        removed = sum(backfill.status(context.connection, task.name).rows_changed for task in (TASK, bulk.LOAD))
+        for task in (TASK, bulk.LOAD):
+            backfill.forget(context.connection, task.name)
+        revisions.run_actions(context.connection, bulk.empty_actions(context.settings), context.settings.database)
         return Outcome(self.name, {"relationships removed": removed})
+
+
+def begun_mode(connection: Connection) -> str | None:
+    """Return how the junction is being filled, or was; None before anything was done."""
+    if backfill.status(connection, TASK.name).ranges:
+        return "online"
+    if bulk.NOTING.holds(connection) or backfill.status(connection, bulk.LOAD.name).ranges:
+        return "bulk"
+    return None
+
+
+def is_filled(connection: Connection) -> bool:
+    """Return whether the junction was filled to its end, in either way, and has all its keys."""
+    tasks = (TASK, bulk.LOAD)
+    return any(backfill.status(connection, task.name).complete for task in tasks) and bulk.is_whole(connection)
 
 
 def compare_junction(context: Context) -> Comparison:
@@ -105,4 +160,4 @@ def junction_figures(context: Context) -> dict[str, int | str]:
 
 def _batch_action(source: ContentSource) -> Action:
     step = action(f"backfill:{source.table}", TASK.batch, table=source.table)
-    return Action(step.id, step.statement, "ROW EXCLUSIVE on content_tags, row share of one batch", step.why)
+    return replace(step, lock="ROW EXCLUSIVE on content_tags, row share of one batch")

@@ -1,8 +1,9 @@
 """Fill `tags uuid[]` from the legacy names, batch by batch.
 
-An element that means no tag goes to `workbench.unmapped_tags` with its place and the reason;
-doubles within one array fall together. Nothing is dropped unsaid: elements found equals tags
-written plus doubles plus quarantine.
+An element that means no tag goes to `workbench.unmapped_tags` with its place and the reason, a double
+that falls together with an earlier one to `workbench.repaired_tags`. Nothing is dropped unsaid: elements
+found equals tags written plus doubles plus quarantine, in every row. Spellings that no seeding saw are
+judged after the first pass; their rows are then mapped once more.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.migration import backfill, revisions
-from genonaut_lib.migration.backfill import BackfillTask
+from genonaut_lib.migration import backfill, decisions, revisions, spellings
+from genonaut_lib.migration.backfill import BackfillResult, BackfillTask
 from genonaut_lib.migration.indexes import build_index
 from genonaut_lib.migration.phases.base import (
     Context,
@@ -22,11 +23,13 @@ from genonaut_lib.migration.phases.base import (
     table_facts,
 )
 from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification, action, probe
+from genonaut_lib.migration.policies import DirtyKind, Policy, defaults, policy_text
 from genonaut_lib.migration.verify import compare
 from genonaut_lib.vocabulary import ContentSource
 
 FILE = "backfill_tag_uuids"
 TASK = BackfillTask("backfill_tag_uuids", block(FILE, "batch"))
+LATE = BackfillTask("backfill_tag_uuids_late", block(FILE, "release_late"))
 UNDO = BackfillTask("backfill_tag_uuids_undo", block(FILE, "empty_out"))
 
 
@@ -35,66 +38,89 @@ class BackfillTagUuids:
     """Phase 12; see the module.
 
     `keep_legacy_index` leaves the GIN index on the old names in place: tag filters on `tags_old` stay
-    fast while the backfill becomes many times slower.
+    fast while the backfill becomes many times slower. `dirty` says what becomes of doubles and of names
+    that no seeding saw, as `duplicate=quarantine`; the other kinds are decided by the seeding.
     """
 
     name: str = "backfill_tag_uuids"
     title: str = "Backfill tag UUIDs from the legacy names"
     notebook: str = "12_backfill_tag_uuids"
     keep_legacy_index: bool = False
+    dirty: str = ""
 
     def check(self, context: Context) -> list[Check]:
         """Return whether the new column is there to be filled."""
         return [revision_check(context.connection, revisions.EXPAND_TAG_COLUMNS)]
 
     def plan(self, context: Context) -> Plan:
-        """Return what is left: the index to drop, the batches of each table with rows to fill, the vacuum."""
+        """Return what is left: the index to drop, the batches of each table with rows to fill, the vacuum.
+
+        Raises InvalidInput for a policy that does not exist, PolicyFixed for one that comes too late.
+        """
+        decided = decisions.in_force(context.connection, self.name)
+        if decided:
+            decisions.require_kept(context.connection, self.name, self.dirty, self.name)
         if revisions.at_least(context.connection, revisions.DROP_LEGACY_TAGS):
             return Plan(self.name, (), note="done: the legacy column is gone")
-        todo = [source for source in ContentSource if has_untagged(context.connection, source)]
+        left = tuple(step for step in self._steps(context.connection) if not step.is_done(context.connection))
+        policy = {"policy": policy_text(decided or self.policy())}
+        return Plan(self.name, left, table_facts(context.connection) | policy if left else {})
+
+    def policy(self) -> Policy:
+        """Return what is decided for each kind this phase decides."""
+        return decisions.wanted(self.name, self.dirty)
+
+    def _steps(self, connection: Connection) -> list[Action]:
+        late = has_unseen(connection)
+        todo = [source for source in ContentSource if late or has_untagged(connection, source)]
         steps = [] if self.keep_legacy_index else [_drop_index(source) for source in todo]
-        steps += [_batch_action(source) for source in todo] + [_vacuum(source) for source in todo]
-        left = tuple(step for step in steps if not step.is_done(context.connection))
-        return Plan(self.name, left, table_facts(context.connection) if left else {})
+        steps += [_batch_action(source) for source in todo]
+        if todo:
+            steps.append(action("settle:late_spellings", block("seed_tags", "insert_late_spellings")))
+        return steps + [_vacuum(source) for source in todo]
 
     def apply(self, context: Context) -> Outcome:
         """Run the backfill to its end, from the last checkpoint."""
         steps = self.plan(context).actions
         if not steps:
             return Outcome(self.name, {"items changed": 0})
-        ddl = [step for step in steps if not step.id.startswith("backfill:")]
-        self._run(context, [step for step in ddl if step.id.startswith("drop:")])
-        if backfill.status(context.connection, TASK.name).complete:
-            # Rows without ids below a finished cursor come from an undone apply: begin anew.
-            backfill.forget(context.connection, TASK.name)
-        result = run_backfill(context, TASK)
-        self._run(context, [step for step in ddl if step.id.startswith("vacuum:")])
-        figures = {"items read": result.rows_read, "items changed": result.rows_changed}
-        return Outcome(self.name, {**figures, "batches": result.batches, "retries": result.retries})
+        if not decisions.in_force(context.connection, self.name):
+            with context.connection.transaction():
+                decisions.decide(context.connection, self.name, self.policy())
+        self._run(context, [step for step in steps if step.id.startswith("drop:")])
+        results = [_fill(context)]
+        if has_unseen(context.connection):
+            results += _fill_late(context)
+        self._run(context, [step for step in steps if step.id.startswith("vacuum:")])
+        return Outcome(self.name, _figures_of(results))
 
     def verify(self, context: Context) -> Verification:
-        """Compare every row's ids with what its names mean, computed another way than by the backfill."""
+        """Compare every row's ids with what its names mean, computed another way than by the backfill.
+
+        A row whose elements are not accounted for counts as a mismatch, too.
+        """
         if revisions.at_least(context.connection, revisions.DROP_LEGACY_TAGS):
             return Verification(self.name, 0, 0, {"note": "verified before the legacy column was dropped"})
         found = compare(context.connection, block(FILE, "mismatches"))
         figures = self.figures(context)
-        return Verification(self.name, found.examined, found.mismatches, figures, tuple(found.samples))
+        mismatches = found.mismatches + int(figures["items out of balance"])
+        return Verification(self.name, found.examined, mismatches, figures, tuple(found.samples))
 
     def figures(self, context: Context) -> dict[str, int | str]:
         """Return the balance: elements found, tags written, quarantined by reason, doubles merged."""
-        elements = tags = 0
-        for source in ContentSource:
-            row = context.connection.execute(block(FILE, "element_counts").sql(table=source.table)).fetchone()
-            assert row is not None
-            elements, tags = elements + int(row[0]), tags + int(row[1])
+        found = [_balance(context.connection, source) for source in ContentSource]
+        elements, tags, unmapped, merged, unbalanced = map(sum, zip(*found, strict=True))
         reasons = context.connection.execute(block(FILE, "unmapped_by_reason").sql()).fetchall()
-        unmapped = {f"unmapped {reason}": int(count) for reason, count, _, _ in reasons}
-        in_arrays = sum(count for reason, count in unmapped.items() if reason != "unmapped not_an_array")
+        by_reason = {f"unmapped {reason}": int(count) for reason, count, _, _ in reasons}
+        gone = sum(by_reason.values()) - unmapped
         return {
             "elements found": elements,
             "tags written": tags,
-            **unmapped,
-            "doubles merged": elements - tags - in_arrays,
+            **by_reason,
+            # Only where an item was written or deleted after its elements went into quarantine.
+            **({"of these in items changed since": gone} if gone else {}),
+            "doubles merged": merged,
+            "items out of balance": unbalanced,
         }
 
     def require_undoable(self, context: Context) -> None:
@@ -109,12 +135,68 @@ class BackfillTagUuids:
         create = block(FILE, "create_legacy_index")
         for source in ContentSource:
             self._run(context, build_index(create, source.table, _index(source)))
-        for task in (TASK.name, UNDO.name):
-            backfill.forget(context.connection, task)
+        with context.connection.transaction():
+            _forget(context.connection)
         return Outcome(self.name, {"items cleared": result.rows_changed})
 
     def _run(self, context: Context, steps: list[Action]) -> None:
         revisions.run_actions(context.connection, steps, context.settings.database)
+
+
+def _fill(context: Context) -> BackfillResult:
+    if backfill.status(context.connection, TASK.name).complete:
+        # Rows without ids below a finished cursor come from an undone apply, or wait for a late spelling.
+        backfill.forget(context.connection, TASK.name)
+    return run_backfill(context, TASK)
+
+
+def _fill_late(context: Context) -> list[BackfillResult]:
+    """Judge what the first pass met for the first time, and map the rows concerned once more."""
+    connection = context.connection
+    seeded = defaults("seed_tags") | decisions.in_force(connection, "seed_tags")
+    unknown = decisions.in_force(connection, "backfill_tag_uuids")[DirtyKind.UNKNOWN_NAME]
+    spellings.settle_late(connection, seeded, unknown)
+    backfill.forget(connection, LATE.name)
+    run_backfill(context, LATE)
+    backfill.forget(connection, LATE.name)
+    result = _fill(context)
+    connection.execute(block(FILE, "settle_deleted").sql())
+    return [result]
+
+
+def _figures_of(results: list[BackfillResult]) -> dict[str, int]:
+    """Return the figures of all passes; rows read are those of the first, which reads every one."""
+    return {
+        "items read": results[0].rows_read,
+        "items changed": sum(result.rows_changed for result in results),
+        "batches": sum(result.batches for result in results),
+        "retries": sum(result.retries for result in results),
+    }
+
+
+def _forget(connection: Connection) -> None:
+    """Take out of the ledger, and out of the aliases, whatever the backfill put there."""
+    for name in ("forget_late_aliases", "forget_late_spellings"):
+        connection.execute(block("seed_tags", name).sql())
+    for name in ("clear_records", "clear_repairs"):
+        connection.execute(block(FILE, name).sql())
+    decisions.forget(connection, "backfill_tag_uuids")
+    for task in (TASK, LATE, UNDO):
+        backfill.forget(connection, task.name)
+
+
+def _balance(connection: Connection, source: ContentSource) -> tuple[int, ...]:
+    """Return elements, tags, quarantined and merged elements, and rows where they do not add up."""
+    statement = block(FILE, "balance").sql(table=source.table)
+    row = connection.execute(statement, {"source": source.junction}).fetchone()
+    assert row is not None
+    return tuple(map(int, row))
+
+
+def has_unseen(connection: Connection) -> bool:
+    """Return whether the backfill met an element that nobody has judged yet."""
+    row = connection.execute(block(FILE, "unseen").sql()).fetchone()
+    return bool(row and row[0])
 
 
 def has_untagged(connection: Connection, source: ContentSource) -> bool:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.db.statements import block
 from genonaut_lib.errors import CannotUndo, CheckFailed
 from genonaut_lib.migration import revisions
-from genonaut_lib.migration.backfill import Backfill, BackfillResult, BackfillTask, Progress
+from genonaut_lib.migration.backfill import BackfillResult, BackfillTask, Progress
+from genonaut_lib.migration.crew import Backfill
 from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification
+from genonaut_lib.migration.tables import rows_of, size_of
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource
 
@@ -140,8 +141,8 @@ def require_newest(context: Context, revision: str) -> None:
 
 
 def run_backfill(context: Context, task: BackfillTask) -> BackfillResult:
-    """Run a backfill with the context's session, throttle and progress."""
-    return Backfill(context.connection, task, context.settings.throttle, context.report).run()
+    """Run a backfill with the context's settings and progress; it opens sessions of its own."""
+    return Backfill(context.settings, task, context.report, context.run_id).run()
 
 
 def revision_check(connection: Connection, needed: str) -> Check:
@@ -152,13 +153,9 @@ def revision_check(connection: Connection, needed: str) -> Check:
 
 
 def table_facts(connection: Connection) -> dict[str, int | str]:
-    """Return rows (counted) and bytes of both content tables."""
+    """Return rows (counted, or estimated and marked with a tilde) and bytes of both content tables."""
     figures: dict[str, int | str] = {}
     for source in ContentSource:
-        row = connection.execute(
-            block("phases", "rows_and_bytes").sql(table=source.table), {"relation": source.table}
-        ).fetchone()
-        assert row is not None
-        figures[f"{source.table} rows"] = int(row[0])
-        figures[f"{source.table} MB"] = round(int(row[1]) / 1_000_000)
+        figures[f"{source.table} rows"] = rows_of(connection, source).figure
+        figures[f"{source.table} MB"] = round(size_of(connection, source.table).total_bytes / 1_000_000)
     return figures

@@ -1,60 +1,42 @@
 """Seed `tags`, `tag_parents` and `tag_aliases` from the names found in the legacy arrays.
 
 Additive: the content tables are only read. Two steps: every distinct element is counted in
-batches, then each spelling is given its tag, in one transaction.
+batches, then each spelling is given its tag, in one transaction. Spellings that are no plain names are
+decided upon by a policy.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.migration import backfill, revisions
+from genonaut_lib.migration import backfill, decisions, revisions, spellings
 from genonaut_lib.migration.backfill import BackfillTask, forget_action
 from genonaut_lib.migration.phases.base import Context, SchemaPhase, run_backfill
 from genonaut_lib.migration.plan import Action, Outcome, Plan, Verification, action, probe
-from genonaut_lib.vocabulary import (
-    SpellingKind,
-    canonical_tag_name,
-    classify_spelling,
-    facet_of,
-    tag_id,
-    tag_slug,
-)
+from genonaut_lib.migration.policies import Policy, policy_text
+from genonaut_lib.vocabulary import ContentSource, tag_id
 
-OBSERVE = BackfillTask("observe_spellings", block("seed_tags", "observe_spellings"))
-
-
-@dataclass(frozen=True)
-class Spelling:
-    """One distinct legacy element: its digest, what it is, and the canonical name (None when it is no tag)."""
-
-    digest: bytes
-    element: Any
-    kind: SpellingKind
-    name: str | None
-
-    @property
-    def tag_id(self) -> uuid.UUID | None:
-        """The id of the tag this spelling means, or None for one that means none."""
-        if self.kind is SpellingKind.UUID:
-            return uuid.UUID(canonical_tag_name(self.element))
-        return tag_id(self.name) if self.name else None
+# One worker: every batch counts the same popular spellings, whose rows it keeps locked to its end.
+OBSERVE = BackfillTask("observe_spellings", block("seed_tags", "observe_spellings"), workers=1)
+SETTLE = ("insert_tags", "insert_parents", "insert_name_aliases", "insert_aliases", "settle_spellings")
+"""The statements that give every counted spelling its tag; one transaction."""
 
 
 @dataclass(frozen=True)
 class SeedTags(SchemaPhase):
-    """Phase 10; see the module."""
+    """Phase 10; see the module.
+
+    `dirty` says what becomes of dirty elements, as `variant=create, not_a_string=map`.
+    """
 
     name: str = "seed_tags"
     title: str = "Seed the tags from the names in the data"
     notebook: str = "10_seed_tags"
     revision: str = revisions.SEED_TAGS
     before: str = revisions.LEDGER
+    dirty: str = ""
 
     def actions(self) -> list[Action]:
         """Create the three tables and their indexes."""
@@ -72,32 +54,56 @@ class SeedTags(SchemaPhase):
         return [
             action("drop:tags", block("seed_tags", "drop_tables")),
             action("clear:spellings", block("seed_tags", "clear_spellings")),
+            decisions.forget_action(SeedTags.name),
             forget_action(OBSERVE.name),
         ]
 
     def plan(self, context: Context) -> Plan:
-        """Return the tables to create and the two data steps, or nothing once the arrays are past."""
+        """Return the tables to create and the data steps, or nothing once the arrays are past.
+
+        Raises InvalidInput for a policy that does not exist, PolicyFixed for one that comes too late.
+        """
         if revisions.at_least(context.connection, revisions.EXPAND_TAG_COLUMNS):
+            decisions.require_kept(context.connection, self.name, self.dirty, "expand_tag_columns")
             return Plan(self.name, (), note="done: the legacy arrays were seeded and have moved on")
         schema = super().plan(context)
-        data = tuple(
-            action(f"data:{name}", block("seed_tags", name), table="content_items")
-            for name in ("observe_spellings", "insert_tags", "insert_parents", "insert_aliases")
+        forget = (
+            [action("data:forget_tags", block("seed_tags", "forget_tags"))] if self._reseeds(context.connection) else []
         )
-        return Plan(self.name, schema.actions + data, self.facts(context))
+        observe = [_observe_action(source) for source in ContentSource]
+        settle = [_settle_action(name) for name in SETTLE]
+        facts = {**self.facts(context), "policy": policy_text(self.policy())}
+        return Plan(self.name, (*schema.actions, *forget, *observe, *settle), facts)
+
+    def policy(self) -> Policy:
+        """Return what is decided for each kind this phase decides."""
+        return decisions.wanted(self.name, self.dirty)
 
     def apply(self, context: Context) -> Outcome:
         """Create the tables, count the spellings, give each its tag."""
         if not self.plan(context).actions:
             return Outcome(self.name, {"statements run": 0})
         super().apply(context)
-        if backfill.status(context.connection, OBSERVE.name).complete:
+        if decisions.in_force(context.connection, self.name) != self.policy():
+            self._begin_anew(context.connection)
+        elif backfill.status(context.connection, OBSERVE.name).complete:
             # Seeded before: names may have come since by updates of old rows, so all are counted anew.
-            backfill.forget(context.connection, OBSERVE.name)
-            context.connection.execute(block("seed_tags", "clear_spellings").sql())
+            _forget_counts(context.connection)
         observed = run_backfill(context, OBSERVE)
-        _settle(context.connection)
+        spellings.settle(context.connection, self.policy())
         return Outcome(self.name, {"items read": observed.rows_read, **_counts(context.connection)})
+
+    def _reseeds(self, connection: Connection) -> bool:
+        """Return whether tags were made under another policy; they go, as in an undo."""
+        decided = decisions.in_force(connection, self.name)
+        return bool(decided) and decided != self.policy()
+
+    def _begin_anew(self, connection: Connection) -> None:
+        """Forget what another policy made and write the new one down, in one: a kill leaves either."""
+        with connection.transaction():
+            connection.execute(block("seed_tags", "forget_tags").sql())
+            _forget_counts(connection)
+            decisions.decide(connection, self.name, self.policy())
 
     def verify(self, context: Context) -> Verification:
         """Check that every spelling was judged, every name has its alias, and every id is its name's uuid5."""
@@ -110,49 +116,19 @@ class SeedTags(SchemaPhase):
         return Verification(self.name, len(tags), mismatches, _counts(context.connection), samples)
 
 
-def _settle(connection: Connection) -> None:
-    """Give every counted spelling its tag, in one transaction."""
-    rows = connection.execute(block("seed_tags", "spellings").sql()).fetchall()
-    spellings = [_judge(bytes(digest), element) for digest, element, _ in rows]
-    with connection.transaction():
-        for name in ("stage_tags", "stage_spellings", "lock_tags"):
-            connection.execute(block("seed_tags", name).sql())
-        _stage(connection, "incoming_tags", _tag_rows(spellings))
-        _stage(connection, "incoming_spellings", _spelling_rows(spellings))
-        for name in ("insert_tags", "insert_parents", "insert_name_aliases", "insert_aliases", "settle_spellings"):
-            connection.execute(block("seed_tags", name).sql())
+def _forget_counts(connection: Connection) -> None:
+    backfill.forget(connection, OBSERVE.name)
+    connection.execute(block("seed_tags", "clear_spellings").sql())
 
 
-def _judge(digest: bytes, element: Any) -> Spelling:
-    kind = classify_spelling(element)
-    name = canonical_tag_name(element) if kind is SpellingKind.NAME else None
-    return Spelling(digest, element, kind, name)
+def _observe_action(source: ContentSource) -> Action:
+    step = action(f"data:observe_spellings:{source.table}", OBSERVE.batch, table=source.table)
+    return Action(step.id, step.statement, "ROW EXCLUSIVE on the ledger, ACCESS SHARE on the table", step.why)
 
 
-def _tag_rows(spellings: Iterable[Spelling]) -> Iterator[tuple[Any, ...]]:
-    """Yield one row a tag, facets included; the first spelling met, the most used one, is its label."""
-    labels: dict[str, str] = {}
-    for spelling in spellings:
-        if spelling.name is not None:
-            labels.setdefault(spelling.name, " ".join(spelling.element.split()))
-    for facet in sorted({facet for name in labels if (facet := facet_of(name))}):
-        labels.setdefault(facet, facet)
-    for name, label in labels.items():
-        facet = facet_of(name)
-        yield tag_id(name), name, tag_slug(name), label, tag_id(facet) if facet else None
-
-
-def _spelling_rows(spellings: Iterable[Spelling]) -> Iterator[tuple[Any, ...]]:
-    for spelling in spellings:
-        text = spelling.element if spelling.tag_id is not None else None
-        yield spelling.digest, spelling.kind.value, text, spelling.tag_id
-
-
-def _stage(connection: Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    statement = block("copy", "into").sql(table=table)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
+def _settle_action(name: str) -> Action:
+    step = action(f"data:{name}", block("seed_tags", name))
+    return Action(step.id, step.statement, "SHARE ROW EXCLUSIVE on tags", step.why)
 
 
 def _counts(connection: Connection) -> dict[str, int]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from genonaut_lib.migration import backfill, revisions
-from genonaut_lib.migration.phases.backfill_content_tags import TASK, compare_junction, junction_figures
+from genonaut_lib.migration import revisions
+from genonaut_lib.migration.phases.backfill_content_tags import (
+    compare_junction,
+    is_filled,
+    junction_figures,
+)
 from genonaut_lib.migration.phases.base import Context, revision_check
 from genonaut_lib.migration.plan import Check, Outcome, Plan, Verification
 
@@ -20,9 +24,9 @@ class VerifyContentTags:
 
     def check(self, context: Context) -> list[Check]:
         """Return whether the junction is there and its backfill came to its end."""
-        status = backfill.status(context.connection, TASK.name)
-        finding = "every range worked off" if status.complete else "not finished; run 21_backfill_content_tags"
-        done = Check("junction backfill", status.complete, finding)
+        filled = is_filled(context.connection)
+        finding = "every range worked off" if filled else "not finished; run 21_backfill_content_tags"
+        done = Check("junction backfill", filled, finding)
         return [revision_check(context.connection, revisions.CREATE_CONTENT_TAGS), done]
 
     def plan(self, context: Context) -> Plan:
