@@ -65,7 +65,7 @@ def status(env: Env = None, as_json: AsJson = False) -> None:
     is; starts nothing.
 
     The schema revision tells the last phase applied: 0002 is the legacy gallery,
-    0007 the finished one.
+    0008 the finished one.
 
         genonaut status --env demo
         genonaut status --env production --json

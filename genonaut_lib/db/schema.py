@@ -143,6 +143,22 @@ content_tags = Table(
 )
 
 
+def _sidecar(content: str) -> Table:
+    """Return the table of a source's rarely used fields."""
+    return Table(
+        f"{content}_more",
+        metadata,
+        Column("source_table", Text, nullable=False),
+        Column("source_id", ForeignKey(f"{content}.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+        Column("metadata_more", JSONB, nullable=False),
+        CheckConstraint(f"source_table = '{content}'"),
+    )
+
+
+content_items_more = _sidecar("content_items")
+content_items_auto_more = _sidecar("content_items_auto")
+
+
 def _ledger_table(name: str, *items: SchemaItem) -> Table:
     return Table(name, metadata, *items, schema=LEDGER_SCHEMA)
 

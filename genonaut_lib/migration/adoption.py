@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from genonaut_lib.db import guard
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.schema import content_items
@@ -19,8 +21,18 @@ NEEDED_TYPES = {
     "created_at": "timestamp with time zone",
     "updated_at": "timestamp with time zone",
 }
-OURS = ("tags", "tag_parents", "tag_aliases", "content_tags", "content_items_all")
+OURS = (
+    "tags",
+    "tag_parents",
+    "tag_aliases",
+    "content_tags",
+    "content_items_all",
+    "content_items_more",
+    "content_items_auto_more",
+)
 """Tables the migration makes; a gallery that has one of these names already is refused."""
+OUR_COLUMNS = ("tags_old", "source_type")
+"""Columns the migration gives the content tables, and takes away again when it is undone."""
 
 
 def adopt(connection: Connection, settings: Settings) -> bool:
@@ -52,12 +64,22 @@ def _require_legacy_shape(connection: Connection) -> None:
         rows = connection.execute(block("catalog", "columns").sql(), {"relation": source.table}).fetchall()
         columns = {str(name): str(kind) for name, kind, _ in rows}
         missing = sorted(NEEDED_COLUMNS - set(columns))
+        _require_free_columns(source.table, columns)
         wrong = [f"{name} {columns[name]}" for name, kind in NEEDED_TYPES.items() if columns.get(name, kind) != kind]
         if missing or wrong:
             found = f"lacks {', '.join(missing)}" if missing else f"has {', '.join(wrong)}"
             wanted = ", ".join(f"{name} {kind}" for name, kind in NEEDED_TYPES.items())
             raise NotAGallery(f"{source.table} {found}.", hint=f"The workbench migrates tables with {wanted}.")
         _require_own_sequence(connection, source)
+
+
+def _require_free_columns(table: str, columns: Collection[str]) -> None:
+    taken = [name for name in OUR_COLUMNS if name in columns]
+    if taken:
+        raise NotAGallery(
+            f"{table} has {' and '.join(taken)} already, which the migration would add.",
+            hint="Rename it first; an undo would drop what the workbench did not make.",
+        )
 
 
 def _require_own_sequence(connection: Connection, source: ContentSource) -> None:

@@ -7,9 +7,17 @@ from typing import cast
 from alembic import context, op
 
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.migration.phases import PHASES, SchemaPhase, attach_partitions, drop_legacy_tags, expand_tag_columns
+from genonaut_lib.migration.phases import (
+    PHASES,
+    SchemaPhase,
+    attach_partitions,
+    create_sidecars,
+    drop_legacy_tags,
+    expand_tag_columns,
+)
 from genonaut_lib.migration.plan import Action
 from genonaut_lib.migration.revisions import file_actions, run_actions
+from genonaut_lib.migration.runner import require_none_begun_after
 from genonaut_lib.settings import Settings
 
 GATES = {"drop_legacy_tags": drop_legacy_tags.gate, "attach_partitions": attach_partitions.gate}
@@ -23,6 +31,7 @@ FILE_GUARDS = {
 UNDO_GUARDS = {
     "drop_legacy_tags": drop_legacy_tags.require_empty,
     "expand_tag_columns": expand_tag_columns.require_whole,
+    "create_sidecars": create_sidecars.require_empty,
 }
 
 
@@ -34,7 +43,11 @@ def forward(phase: str) -> None:
 
 
 def backward(phase: str) -> None:
-    """Run the actions that take a schema phase back; raise CannotUndo where data would be lost."""
+    """Run the actions that take a schema phase back; raise CannotUndo where data would be lost.
+
+    The same goes for a later phase that stopped half-way, which is to be taken back first.
+    """
+    require_none_begun_after(phase, _connection())
     if phase in UNDO_GUARDS:
         UNDO_GUARDS[phase](_connection())
     _run(cast("SchemaPhase", PHASES[phase]).undo_actions())

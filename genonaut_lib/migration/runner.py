@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from genonaut_lib.errors import PlanChanged
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.errors import CannotUndo, PlanChanged
 from genonaut_lib.migration import ledger
-from genonaut_lib.migration.phases import PHASES, Context, Phase
+from genonaut_lib.migration.phases import PHASES, Context, Phase, SchemaPhase
 from genonaut_lib.migration.phases.base import require
 from genonaut_lib.migration.plan import Outcome, Plan, Verification
 from genonaut_lib.migration.preview import preflight_checks
@@ -44,11 +45,29 @@ def undo_phase(phase: Phase, context: Context) -> Outcome:
     """Take a phase back; the gates that stood open for it, and for every phase after it, close with it.
 
     They close when the undo begins to change anything, so that a kill in between leaves them closed.
-    Raises CannotUndo, with nothing changed, while a later phase is applied.
+    A phase whose apply stopped half-way is taken back like one that was applied. Raises CannotUndo,
+    with nothing changed, while a later phase is applied or half applied.
     """
+    require_none_begun_after(phase.name, context.connection)
     phase.require_undoable(context)
-    names = list(PHASES)
     with context.connection.transaction():
-        for name in names[names.index(phase.name) :]:
+        for name in _from(phase.name):
             ledger.record_undo(context.connection, name, context.run_id)
     return phase.undo(context)
+
+
+def require_none_begun_after(name: str, connection: Connection) -> None:
+    """Raise CannotUndo while a later phase is half applied: what it left stands on this one."""
+    for later in _from(name)[1:]:
+        phase = PHASES[later]
+        if isinstance(phase, SchemaPhase) and phase.begun(connection):
+            raise CannotUndo(
+                f"{phase.name} was begun and did not come to its end.",
+                hint=f"`genonaut undo {phase.name}` first, or run {phase.notebook} to its end.",
+            )
+
+
+def _from(name: str) -> list[str]:
+    """Return the names of the phases from `name` on."""
+    names = list(PHASES)
+    return names[names.index(name) :]

@@ -44,20 +44,29 @@ on only content_items_all (created_at desc, id desc);
 -- name: share_ids
 -- lock: ACCESS EXCLUSIVE
 -- From here on one sequence feeds both sources, so new ids meet no old one of either.
--- The greatest id is read after the locks are held, so no id can be given out in between.
+-- Ids are read after the locks are held, so none can be given out in between. What the old sequences
+-- gave counts as well as what is there: the id of a deleted item is not given out again.
 create sequence if not exists content_items_all_id_seq owned by content_items_all.id;
 alter table content_items_all alter column id set default nextval('content_items_all_id_seq');
 alter table content_items alter column id set default nextval('content_items_all_id_seq');
 alter table content_items_auto alter column id set default nextval('content_items_all_id_seq');
 select setval('content_items_all_id_seq',
-              (select greatest(1, max(id)) from (select max(id) as id from content_items
-                                                 union all select max(id) from content_items_auto) both_sources));
+              (select max(id) from (select max(id) as id from content_items
+                                    union all select max(id) from content_items_auto
+                                    union all select last_value from content_items_id_seq
+                                    union all select last_value from content_items_auto_id_seq) given));
 -- Without a right on the new sequence, the application's next insert would fail.
 select workbench.carry_rights('sequence content_items_all_id_seq', 'INSERT', 'usage');
 
 -- name: ids_are_shared
 select count(*) = 3 from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
 where d.adrelid in (to_regclass('content_items'), to_regclass('content_items_auto'), to_regclass('content_items_all'))
+  and a.attname = 'id' and pg_get_expr(d.adbin, d.adrelid) like '%%content_items_all_id_seq%%';
+
+-- name: ids_are_parted
+-- Whether neither table draws from the shared sequence, which then need not exist.
+select count(*) = 0 from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+where d.adrelid in (to_regclass('content_items'), to_regclass('content_items_auto'))
   and a.attname = 'id' and pg_get_expr(d.adbin, d.adrelid) like '%%content_items_all_id_seq%%';
 
 -- name: attach
@@ -116,10 +125,12 @@ alter table content_items_all detach partition {table} finalize;
 
 -- name: part_ids
 -- lock: ACCESS EXCLUSIVE
+-- Both go on above every id given out so far, those of deleted items too.
 alter table content_items alter column id set default nextval('content_items_id_seq');
 alter table content_items_auto alter column id set default nextval('content_items_auto_id_seq');
-select setval('content_items_id_seq', (select greatest(1, max(id)) from content_items)),
-       setval('content_items_auto_id_seq', (select greatest(1, max(id)) from content_items_auto));
+select setval('content_items_id_seq', given), setval('content_items_auto_id_seq', given)
+from (select greatest(s.last_value, i.last, a.last) as given from content_items_all_id_seq s,
+      (select max(id) as last from content_items) i, (select max(id) as last from content_items_auto) a) ids;
 
 -- name: drop_parent
 -- lock: ACCESS EXCLUSIVE

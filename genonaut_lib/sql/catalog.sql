@@ -41,6 +41,9 @@ select exists (
     where conrelid = to_regclass(%(relation)s) and conname = %(constraint)s and convalidated
 );
 
+-- name: has_function
+select to_regprocedure(%(relation)s) is not null;
+
 -- name: has_trigger
 select exists (
     select from pg_trigger

@@ -13,6 +13,11 @@ alter table {table} validate constraint {constraint};
 -- Proved by the validated check, so no second scan.
 alter table {table} alter column tags set not null;
 
+-- name: drop_not_null
+-- lint: allow ban-drop-not-null because undo: the column was nullable before
+-- lock: ACCESS EXCLUSIVE
+alter table {table} alter column tags drop not null;
+
 -- name: drop_present_check
 -- lock: ACCESS EXCLUSIVE
 -- lint: allow ban-drop-constraint because NOT NULL says the same by then

@@ -27,6 +27,11 @@ begin
         raise exception using message = 'tags holds an id that no tag has: ' || new.tags::text,
             errcode = 'foreign_key_violation';
     end if;
+    -- The backfill reads names through their aliases; a tag that the application made has none yet.
+    insert into tag_aliases (spelling, tag_id)
+    select t.name, t.id from tags t
+    where t.id = any (new.tags) and not exists (select from tag_aliases a where a.spelling = t.name)
+    on conflict do nothing;
     new.tags_old := coalesce((
         select jsonb_agg(t.name order by wanted.position)
         from unnest(new.tags) with ordinality wanted (tag_id, position)
@@ -47,14 +52,6 @@ create or replace trigger mirror_tags_on_update
 before update of tags on {table} for each row
 when (new.tags is distinct from old.tags) execute function mirror_tags_to_names();
 
--- name: drop_mirror_on_insert
--- lock: ACCESS EXCLUSIVE
-drop trigger if exists mirror_tags_on_insert on {table};
-
--- name: drop_mirror_on_update
--- lock: ACCESS EXCLUSIVE
-drop trigger if exists mirror_tags_on_update on {table};
-
 -- name: drop_mirror_function
 -- lock: none (function)
 -- lint: allow ban-drop-function because it is our own; its triggers go before it
@@ -62,6 +59,9 @@ drop function if exists mirror_tags_to_names();
 
 -- name: restore_tags_column
 -- lock: ACCESS EXCLUSIVE
--- The mirror kept tags_old true, so dropping the new column loses nothing.
+-- The mirror kept tags_old true, so dropping the new column loses nothing. It goes in the same
+-- transaction: an id written after it and before the drop would be lost.
+drop trigger if exists mirror_tags_on_insert on {table};
+drop trigger if exists mirror_tags_on_update on {table};
 alter table {table} drop column tags;
 alter table {table} rename column tags_old to tags;

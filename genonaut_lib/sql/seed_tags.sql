@@ -142,9 +142,11 @@ select
 select (select count(*) from tags), (select count(*) from tag_parents), (select count(*) from tag_aliases),
        (select count(*) from workbench.tag_spellings);
 
--- name: clear_spellings
+-- name: forget_spellings
 -- lock: ROW EXCLUSIVE on the ledger
+-- Counts and checkpoints go together: either without the other would count twice, or leave names out.
 delete from workbench.tag_spellings;
+delete from workbench.backfills where task = {task};
 
 -- name: all_tags
 select id, name from tags order by tag_no;

@@ -61,6 +61,7 @@ STEPS = [
             ("21_backfill_content_tags", _APPLY),
             ("22_verify_content_tags", _APPLY),
             ("30_attach_partitions", _APPLY),
+            ("31_create_sidecars", _APPLY),
             ("62_benchmark_gallery", {"moment": "after", "repeats": 3}),
         ],
         start=1,

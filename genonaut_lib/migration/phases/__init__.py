@@ -7,6 +7,7 @@ from genonaut_lib.migration.phases.backfill_content_tags import BackfillContentT
 from genonaut_lib.migration.phases.backfill_tag_uuids import BackfillTagUuids
 from genonaut_lib.migration.phases.base import Context, Phase, SchemaPhase
 from genonaut_lib.migration.phases.create_content_tags import CreateContentTags
+from genonaut_lib.migration.phases.create_sidecars import CreateSidecars
 from genonaut_lib.migration.phases.drop_legacy_tags import DropLegacyTags
 from genonaut_lib.migration.phases.expand_tag_columns import ExpandTagColumns
 from genonaut_lib.migration.phases.seed_tags import SeedTags
@@ -21,6 +22,7 @@ _IN_ORDER: tuple[Phase, ...] = (
     BackfillContentTags(),
     VerifyContentTags(),
     AttachPartitions(),
+    CreateSidecars(),
 )
 
 PHASES: dict[str, Phase] = {phase.name: phase for phase in _IN_ORDER}

@@ -29,6 +29,7 @@ NEXT_STEP = (
     "validates and builds what is missing while the gallery is in use."
 )
 IDS_ARE_SHARED = Probe(block(FILE, "ids_are_shared"), {})
+IDS_ARE_PARTED = Probe(block(FILE, "ids_are_parted"), {})
 PARENT_INDEXES = {
     "create_parent_identity_index": "content_items_all_uidx_id_src",
     "create_parent_keyset_index": "idx_content_items_all_created_id_desc",
@@ -74,8 +75,9 @@ class AttachPartitions(SchemaPhase):
     def undo_actions(self) -> list[Action]:
         """Detach, give the tables their own sequences back, drop what was added."""
         steps = [step for source in ContentSource for step in _detach(source)]
-        steps.append(action("part:ids", block(FILE, "part_ids"), waits=2))
-        steps.append(action("drop:parent", block(FILE, "drop_parent")))
+        gone = probe("has_column", PARENT, wanted=False, column="source_type")
+        steps.append(action("part:ids", block(FILE, "part_ids"), done=IDS_ARE_PARTED, waits=2))
+        steps.append(action("drop:parent", block(FILE, "drop_parent"), done=gone))
         for source in ContentSource:
             steps += _take_back(source)
         return steps

@@ -144,9 +144,11 @@ class BackfillTagUuids:
 
 
 def _fill(context: Context) -> BackfillResult:
-    if backfill.status(context.connection, TASK.name).complete:
-        # Rows without ids below a finished cursor come from an undone apply, or wait for a late spelling.
-        backfill.forget(context.connection, TASK.name)
+    undoing = backfill.status(context.connection, UNDO.name).ranges
+    if undoing or backfill.status(context.connection, TASK.name).complete:
+        # Rows without ids below the cursor come from an undo, a killed one too, or wait for a late spelling.
+        for task in (TASK.name, UNDO.name):
+            backfill.forget(context.connection, task)
     return run_backfill(context, TASK)
 
 

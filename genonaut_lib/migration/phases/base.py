@@ -81,8 +81,22 @@ class SchemaPhase:
         raise NotImplementedError
 
     def undo_actions(self) -> list[Action]:
-        """Return the statements that take the phase back, in order."""
+        """Return the statements that take the phase back, in order.
+
+        Probes tell which effects of `actions` are gone; that is how an apply or an undo that stopped
+        half-way is recognised, so the last statement has one.
+        """
         raise NotImplementedError
+
+    def retreat_actions(self) -> list[Action]:
+        """Return the statements that take an apply back that stopped half-way."""
+        return self.undo_actions()
+
+    def begun(self, connection: Connection) -> bool:
+        """Return whether an apply stopped half-way: the revision did not move, and an effect is there."""
+        if revisions.current(connection) != self.before:
+            return False
+        return any(step.done and not step.is_done(connection) for step in self.retreat_actions())
 
     def check(self, context: Context) -> list[Check]:
         """Return whether the database stands at the revision before this phase, or past it."""
@@ -113,14 +127,21 @@ class SchemaPhase:
         return Verification(self.name, len(probes), len(missing), {"statements": len(probes)}, tuple(missing))
 
     def require_undoable(self, context: Context) -> None:
-        """Raise CannotUndo unless this phase's revision is the newest one."""
-        require_newest(context, self.revision)
+        """Raise CannotUndo unless this phase's revision is the newest one, or its apply stopped half-way."""
+        if not self.begun(context.connection):
+            require_newest(context, self.revision)
 
     def undo(self, context: Context) -> Outcome:
-        """Downgrade to the revision before this phase."""
+        """Go back to the revision before this phase, from wherever an apply or an earlier undo stopped.
+
+        The revision moves first: it never says more than what is there, so a killed undo leaves what
+        a killed apply leaves, and both ways are open from it.
+        """
         self.require_undoable(context)
-        revisions.downgrade(context.settings, self.before)
-        return Outcome(self.name, {"revision": self.before})
+        steps = self.retreat_actions() if self.begun(context.connection) else self.undo_actions()
+        revisions.stamp(context.settings, self.before)
+        ran = revisions.run_actions(context.connection, steps, context.settings.database)
+        return Outcome(self.name, {"statements run": len(ran), "revision": self.before})
 
 
 def require(checks: Iterable[Check]) -> None:

@@ -53,6 +53,7 @@ class CreateContentTags(SchemaPhase):
 
     def undo_actions(self) -> list[Action]:
         """Drop triggers, function and table; the arrays hold everything the junction held."""
+        gone = probe("has_column", "content_tags", wanted=False, column="content_source")
         steps = [
             action(f"drop:sync_trigger:{source.table}", block(FILE, "drop_sync_trigger"), table=source.table)
             for source in ContentSource
@@ -63,7 +64,7 @@ class CreateContentTags(SchemaPhase):
             *steps,
             action("clear:notes", block("bulk_content_tags", "clear_notes")),
             action("drop:sync_function", block(FILE, "drop_sync_function")),
-            action("drop:content_tags", block(FILE, "drop_table")),
+            action("drop:content_tags", block(FILE, "drop_table"), done=gone),
         ]
 
 

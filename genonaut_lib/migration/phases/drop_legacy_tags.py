@@ -14,7 +14,7 @@ from genonaut_lib.errors import CannotUndo, ConfirmationMissing
 from genonaut_lib.migration import ledger, revisions
 from genonaut_lib.migration.phases.backfill_tag_uuids import has_untagged
 from genonaut_lib.migration.phases.base import Context, SchemaPhase
-from genonaut_lib.migration.phases.expand_tag_columns import create_mirror
+from genonaut_lib.migration.phases.expand_tag_columns import create_mirror, require_whole_names
 from genonaut_lib.migration.plan import Action, Check, Outcome, action, probe
 from genonaut_lib.vocabulary import ContentSource
 
@@ -71,6 +71,10 @@ class DropLegacyTags(SchemaPhase):
             steps.append(action(f"create:{index}", block(FILE, "restore_gin_index"), table=table, index=index))
         return steps + create_mirror()
 
+    def retreat_actions(self) -> list[Action]:
+        """Take the proofs of NOT NULL back; of use only before the first column is dropped."""
+        return [step for source in ContentSource for step in _nullable(source.table)]
+
     def apply(self, context: Context) -> Outcome:
         """Drop the column; raise ConfirmationMissing unless `confirm` is the agreed text."""
         todo = self.plan(context).actions
@@ -80,9 +84,21 @@ class DropLegacyTags(SchemaPhase):
         return Outcome(self.name, {"statements run": len(todo), "revision": self.revision})
 
     def require_undoable(self, context: Context) -> None:
-        """Raise CannotUndo while there is content, since its names are gone."""
+        """Raise CannotUndo while there is content, since its names are gone; before the drop, allow it."""
         super().require_undoable(context)
-        require_empty(context.connection)
+        if self.begun(context.connection):
+            require_whole_names(context.connection)
+        else:
+            require_empty(context.connection)
+
+    def undo(self, context: Context) -> Outcome:
+        """Take the proofs back before the drop; after it, give empty tables their legacy column back."""
+        self.require_undoable(context)
+        if self.begun(context.connection):
+            return super().undo(context)
+        # Statements first, revision last: a killed undo is found at this phase's revision again.
+        revisions.downgrade(context.settings, self.before)
+        return Outcome(self.name, {"revision": self.before})
 
 
 def gate(connection: Connection, confirm: str) -> None:
@@ -143,4 +159,15 @@ def _not_null(table: str) -> list[Action]:
         action(f"validate:{constraint}", validate, done=(proved, valid), table=table, constraint=constraint),
         action(f"not_null:{table}.tags", block(FILE, "set_not_null"), done=proved, table=table),
         action(f"drop:{constraint}", drop, table=table, constraint=constraint),
+    ]
+
+
+def _nullable(table: str) -> list[Action]:
+    """Return the statements that take `_not_null` back."""
+    constraint = f"{table}_tags_present"
+    gone = probe("has_constraint", table, wanted=False, constraint=constraint)
+    nullable = probe("column_is_not_null", table, wanted=False, column="tags")
+    return [
+        action(f"drop:{constraint}", block(FILE, "drop_present_check"), done=gone, table=table, constraint=constraint),
+        action(f"nullable:{table}.tags", block(FILE, "drop_not_null"), done=nullable, table=table),
     ]

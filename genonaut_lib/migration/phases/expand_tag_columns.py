@@ -54,7 +54,8 @@ class ExpandTagColumns(SchemaPhase):
     def require_undoable(self, context: Context) -> None:
         """Raise CannotUndo while the column's backfill is applied, or once the legacy column is going."""
         super().require_undoable(context)
-        require_whole(context.connection)
+        if not self.begun(context.connection):
+            require_whole(context.connection)
 
     def actions(self) -> list[Action]:
         """The mirror function first, so that no row is written between the column and its trigger's body."""
@@ -65,13 +66,14 @@ class ExpandTagColumns(SchemaPhase):
         return steps
 
     def undo_actions(self) -> list[Action]:
-        """Drop triggers and the new column, give the legacy column its name back."""
-        steps = [forget_action("backfill_tag_uuids"), *drop_mirror_triggers()]
+        """Drop the new column with its mirror, give the legacy column its name back."""
+        steps = [forget_action("backfill_tag_uuids")]
         for source in ContentSource:
             table = source.table
             still_there = probe("has_column", table, wanted=False, column="tags_old")
             steps.append(action(f"restore:{table}", block(FILE, "restore_tags_column"), done=still_there, table=table))
-        return [*steps, action("drop:mirror_function", block(FILE, "drop_mirror_function"))]
+        gone = probe("has_function", "mirror_tags_to_names()", wanted=False)
+        return [*steps, action("drop:mirror_function", block(FILE, "drop_mirror_function"), done=gone)]
 
 
 def create_mirror() -> list[Action]:
@@ -85,20 +87,24 @@ def create_mirror() -> list[Action]:
 
 
 def require_whole(connection: Connection) -> None:
-    """Raise CannotUndo once 13 has begun: a table without its legacy column cannot get it back."""
-    if not all(_swapped(source.table).holds(connection) for source in ContentSource):
-        raise CannotUndo("13_drop_legacy_tags has begun.", hint="Run it to its end, or restore a backup from before.")
+    """Raise CannotUndo once a legacy column is gone, or while the backfill of the new one is applied."""
+    require_whole_names(connection)
     if backfill.status(connection, "backfill_tag_uuids").ranges:
         raise CannotUndo("The backfill of the new column is applied.", hint="`genonaut undo backfill_tag_uuids` first.")
 
 
-def drop_mirror_triggers() -> list[Action]:
-    """Return the actions that stop mirroring the new column into the old one."""
-    return [
-        action(f"drop:{name}:{source.table}", block(FILE, f"drop_{name}"), table=source.table)
-        for source in ContentSource
-        for name in TRIGGERS
-    ]
+def require_whole_names(connection: Connection) -> None:
+    """Raise CannotUndo once 13 has dropped a legacy column: its table cannot get it back."""
+    if any(_lost_names(connection, source.table) for source in ContentSource):
+        raise CannotUndo(
+            "13_drop_legacy_tags has begun to drop.", hint="Run it to its end, or restore a backup from before."
+        )
+
+
+def _lost_names(connection: Connection, table: str) -> bool:
+    """Whether a table has the new column only; one whose swap was taken back has its names in `tags`."""
+    row = connection.execute(block("catalog", "column_type").sql(), {"relation": table, "column": "tags"}).fetchone()
+    return row == ("uuid[]",) and not _swapped(table).holds(connection)
 
 
 def _swapped(table: str) -> Probe:

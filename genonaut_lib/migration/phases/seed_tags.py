@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from psycopg import sql
+
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.migration import backfill, decisions, revisions, spellings
-from genonaut_lib.migration.backfill import BackfillTask, forget_action
+from genonaut_lib.migration.backfill import BackfillTask
 from genonaut_lib.migration.phases.base import Context, SchemaPhase, run_backfill
 from genonaut_lib.migration.plan import Action, Outcome, Plan, Verification, action, probe
 from genonaut_lib.migration.policies import Policy, policy_text
@@ -51,11 +53,12 @@ class SeedTags(SchemaPhase):
 
     def undo_actions(self) -> list[Action]:
         """Drop the three tables, forget the counted spellings; the legacy arrays were never touched."""
+        # Told by its number, so that a table of the same name that somebody else made is never dropped.
+        gone = probe("has_column", "tags", wanted=False, column="tag_no")
         return [
-            action("drop:tags", block("seed_tags", "drop_tables")),
-            action("clear:spellings", block("seed_tags", "clear_spellings")),
+            action("forget:spellings", block("seed_tags", "forget_spellings"), task=sql.Literal(OBSERVE.name)),
             decisions.forget_action(SeedTags.name),
-            forget_action(OBSERVE.name),
+            action("drop:tags", block("seed_tags", "drop_tables"), done=gone),
         ]
 
     def plan(self, context: Context) -> Plan:
@@ -117,8 +120,7 @@ class SeedTags(SchemaPhase):
 
 
 def _forget_counts(connection: Connection) -> None:
-    backfill.forget(connection, OBSERVE.name)
-    connection.execute(block("seed_tags", "clear_spellings").sql())
+    connection.execute(block("seed_tags", "forget_spellings").sql(task=sql.Literal(OBSERVE.name)))
 
 
 def _observe_action(source: ContentSource) -> Action:
