@@ -82,6 +82,18 @@ class LockNotAcquired(GenonautError):
     """A lock was not to be had within its budget; nothing was changed by this statement."""
 
 
+class SettingNotTaken(GenonautError):
+    """A setting that bounds a statement did not take effect; the statement was not sent."""
+
+
+class PoolerUnfit(Refused):
+    """The sessions behind the connection pooler are not fit for the workbench."""
+
+
+class ProofMissing(Refused):
+    """The catalogue lacks what lets the statement do without a scan under its lock."""
+
+
 class CheckFailed(Refused):
     """A precondition of the phase does not hold."""
 

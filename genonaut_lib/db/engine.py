@@ -13,7 +13,7 @@ import redis
 from psycopg import conninfo, errors
 from psycopg.rows import TupleRow
 
-from genonaut_lib.db import embedded
+from genonaut_lib.db import embedded, pooling
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import (
     DatabaseUnreachable,
@@ -65,9 +65,9 @@ def connect(settings: Settings, *, autocommit: bool = True, writing: bool = True
     """Return an open session on the environment's database, in autocommit mode unless told otherwise.
 
     It works in schema public, without a statement timeout and without JIT, whatever the role's own
-    settings are (see `sql/session.sql`).
+    settings are (see `sql/session.sql`). Behind a connection pooler nothing is set (see `db/pooling.py`).
 
-    Raises DatabaseUnreachable, UnsupportedVersion, or ReadOnlyDatabase (when `writing`).
+    Raises DatabaseUnreachable, UnsupportedVersion, PoolerUnfit, or ReadOnlyDatabase (when `writing`).
     """
     address = database_url(settings)
     try:
@@ -80,7 +80,10 @@ def connect(settings: Settings, *, autocommit: bool = True, writing: bool = True
     except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
         raise _unreachable(error, address) from None
     try:
-        connection.execute(block("session", "settle").sql())
+        if pooling.is_pooled(connection):
+            pooling.settle(connection)
+        else:
+            connection.execute(block("session", "settle").sql())
         _require_usable(connection, writing)
     except BaseException:
         connection.close()

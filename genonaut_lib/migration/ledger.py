@@ -14,6 +14,7 @@ from typing import Any
 
 from psycopg.types.json import Json, Jsonb
 
+from genonaut_lib.db import advisory
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.migration.plan import Verification
@@ -93,9 +94,9 @@ class RunStart:
 def start_run(connection: Connection, start: RunStart) -> None:
     """Write a run down as running, and hold its advisory lock for as long as this session lives.
 
-    The lock tells a later start whether a process is still behind the row.
+    The lock tells a later start whether a process is still behind the row. The id is new, so it is free.
     """
-    connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [str(start.run_id)])
+    advisory.try_hold(connection, str(start.run_id))
     values = {**vars(start), "parameters": Jsonb(dict(start.parameters), dumps=_dumps)}
     connection.execute(block("ledger", "start_run").sql(), values)
 
@@ -104,6 +105,7 @@ def end_run(connection: Connection, run_id: uuid.UUID, state: str, failure: Mapp
     """Write down how a run ended: `ok`, `failed` or `cancelled`; `failure` names cell, error and value."""
     values = {"run_id": run_id, "state": state, "failure": Jsonb(dict(failure)) if failure else None}
     connection.execute(block("ledger", "end_run").sql(), values)
+    advisory.release(connection, str(run_id))
 
 
 def mark_lost_runs(connection: Connection) -> list[str]:
@@ -111,10 +113,9 @@ def mark_lost_runs(connection: Connection) -> list[str]:
     lost = []
     for run_id, notebook, _ in connection.execute(block("ledger", "running_runs").sql()).fetchall():
         key = str(run_id)
-        row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", [key]).fetchone()
-        if row and row[0]:
+        if advisory.try_hold(connection, key):
             connection.execute(block("ledger", "mark_lost").sql(), {"run_id": run_id})
-            connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", [key])
+            advisory.release(connection, key)
             lost.append(str(notebook))
     return lost
 

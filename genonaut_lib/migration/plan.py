@@ -16,7 +16,7 @@ from genonaut_lib.db.statements import Block, block
 
 WHOLE = 100.0
 """The coverage of a verification that left nothing out, in percent."""
-_NO_TRANSACTION = re.compile(r"^vacuum\b|\bindex concurrently\b", re.IGNORECASE)
+_NO_TRANSACTION = re.compile(r"^vacuum\b|\bindex concurrently\b|\bdetach partition [^;]+ concurrently\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,30 @@ def probe(question: str, relation: str, wanted: bool = True, **values: str) -> P
 
 
 @dataclass(frozen=True)
+class Requirement:
+    """A question to the catalogue whose rows name what a statement lacks; no row means nothing does.
+
+    `next_step` says what to do about it.
+    """
+
+    question: Block
+    values: Mapping[str, str]
+    next_step: str
+
+    def missing(self, connection: Connection) -> list[str]:
+        """Return what is missing, in words."""
+        return [str(row[0]) for row in connection.execute(self.question.sql(), self.values).fetchall()]
+
+
+@dataclass(frozen=True)
 class Action:
     """One statement of a plan; `source` is the named block it was made of.
 
     Any probe of `done` that holds tells that it was carried out already, which makes a half-done plan
     go on where it stopped; a statement without probes is harmless to repeat. `transactional` is False
-    for statements PostgreSQL refuses inside a transaction block.
+    for statements PostgreSQL refuses inside a transaction block. `requires` is asked right before the
+    statement, which is not sent while something is missing. `waits` is how many locks it may have to
+    wait for one after the other while others wait behind it; they share one lock timeout.
     """
 
     id: str
@@ -56,6 +74,13 @@ class Action:
     reversible: bool = True
     transactional: bool = True
     done: tuple[Probe, ...] = ()
+    requires: tuple[Requirement, ...] = ()
+    waits: int = 1
+
+    @property
+    def patient(self) -> bool:
+        """Whether no reader or writer waits behind it, so that it may wait long."""
+        return not self.transactional and "ACCESS EXCLUSIVE" not in self.lock
 
     @property
     def text(self) -> str:
@@ -68,7 +93,15 @@ class Action:
 
 
 def action(
-    id: str, source: Block, /, *, done: Probe | tuple[Probe, ...] = (), reversible: bool = True, **identifiers: Any
+    id: str,
+    source: Block,
+    /,
+    *,
+    done: Probe | tuple[Probe, ...] = (),
+    reversible: bool = True,
+    requires: tuple[Requirement, ...] = (),
+    waits: int = 1,
+    **identifiers: Any,
 ) -> Action:
     """Return the action that runs a named block; lock and reason come from the block's own header."""
     return Action(
@@ -80,6 +113,8 @@ def action(
         reversible=reversible,
         transactional=not _NO_TRANSACTION.search(source.text),
         done=(done,) if isinstance(done, Probe) else done,
+        requires=requires,
+        waits=waits,
     )
 
 

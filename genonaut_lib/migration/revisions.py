@@ -7,19 +7,22 @@ have an `alembic_version` of its own.
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from psycopg import errors
+from sqlalchemy.exc import DBAPIError
 
 from genonaut_lib.db.engine import Connection, connect
-from genonaut_lib.db.locks import run_ddl
+from genonaut_lib.db.locks import Manner, run_ddl
 from genonaut_lib.db.statements import block, blocks
-from genonaut_lib.errors import GateClosed, LockNotAcquired
+from genonaut_lib.errors import GateClosed, LockNotAcquired, ProofMissing
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.plan import WHOLE, Action, action
 from genonaut_lib.settings import DatabaseSettings, Settings, project_root
@@ -58,12 +61,14 @@ def upgrade(settings: Settings, target: str = "head", confirm: str = "") -> None
     """
     config = _config(settings)
     config.attributes["confirm"] = confirm
-    command.upgrade(config, target)
+    with _unwrapped():
+        command.upgrade(config, target)
 
 
 def downgrade(settings: Settings, target: str) -> None:
     """Take the environment's database down to `target` (`base` for nothing at all)."""
-    command.downgrade(_config(settings), target)
+    with _unwrapped():
+        command.downgrade(_config(settings), target)
 
 
 def stamp(settings: Settings, target: str) -> None:
@@ -81,12 +86,32 @@ def run_actions(connection: Connection, actions: Iterable[Action], settings: Dat
     ran = []
     for step in actions:
         if not step.is_done(connection):
-            run_ddl(connection, step.statement, settings, transactional=step.transactional)
+            run_ddl(
+                connection, step.statement, settings, transactional=step.transactional, manner=_manner(connection, step)
+            )
             if step.done and not step.is_done(connection):
                 hint = "Run the same command again: what was left half-made is cleared away first."
                 raise LockNotAcquired(f"{step.id} ran and left no whole effect.", hint=hint)
             ran.append(step.id)
     return ran
+
+
+def _manner(connection: Connection, step: Action) -> Manner:
+    """Return how the action takes its locks; an effect that is there after a failed try is as good as a success."""
+    return Manner(
+        patient=step.patient,
+        waits=step.waits,
+        before=lambda session: require_proofs(session, step),
+        settled=lambda: bool(step.done) and step.is_done(connection),
+    )
+
+
+def require_proofs(connection: Connection, step: Action) -> None:
+    """Raise ProofMissing, naming what is missing, unless the catalogue holds all that the action requires."""
+    for requirement in step.requires:
+        missing = requirement.missing(connection)
+        if missing:
+            raise ProofMissing(f"{step.id} was not begun. Missing: {'; '.join(missing)}.", hint=requirement.next_step)
 
 
 def file_actions(file: str) -> list[Action]:
@@ -128,6 +153,17 @@ def require_verified(connection: Connection, gate: Gate) -> None:
     found = gate.closed_because(connection)
     if found is not None:
         raise GateClosed(f"Phase {gate.phase} {found}.", hint=f"Run `genonaut run {gate.notebook}` first.")
+
+
+@contextlib.contextmanager
+def _unwrapped() -> Iterator[None]:
+    """Let a lost session be the driver's error here too: SQLAlchemy finds it lost when it cleans up behind us."""
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise error.orig from error
+        raise
 
 
 def _config(settings: Settings) -> Config:

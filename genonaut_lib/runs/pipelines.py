@@ -12,7 +12,7 @@ import papermill
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from genonaut_lib.db import engine, guard
+from genonaut_lib.db import advisory, engine, guard
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidInput, InvalidSettings, PipelineBusy
@@ -26,6 +26,7 @@ from genonaut_lib.runs.engine import (
 )
 from genonaut_lib.settings import Settings, nearest, project_root
 
+LOCK = "genonaut.pipeline"
 LOCK_WAIT_S = 10.0
 
 
@@ -143,8 +144,7 @@ def _lock(connection: Connection) -> None:
     """Hold this database's pipeline lock for the session; a killed predecessor's goes with its session."""
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
-        row = connection.execute(block("ledger", "lock_pipelines").sql()).fetchone()
-        if row and row[0]:
+        if advisory.try_hold(connection, LOCK):
             return
         if time.monotonic() > deadline:
             raise PipelineBusy(hint="Wait for it to end; `genonaut runs` shows what it does.")
@@ -166,3 +166,4 @@ def _finished(connection: Connection, pipeline_id: uuid.UUID) -> set[str]:
 
 def _end(connection: Connection, pipeline_id: uuid.UUID, state: str) -> None:
     connection.execute(block("ledger", "end_pipeline").sql(), {"pipeline_id": pipeline_id, "state": state})
+    advisory.release(connection, LOCK)

@@ -13,10 +13,6 @@ alter table {table} add constraint {constraint} check (source_type = {value}) no
 -- Scans the table while reads and writes go on; ATTACH PARTITION then believes it and scans nothing.
 alter table {table} validate constraint {constraint};
 
--- name: drop_invalid_index
--- lock: SHARE UPDATE EXCLUSIVE
-drop index concurrently if exists {index};
-
 -- name: create_identity_index
 -- lock: SHARE UPDATE EXCLUSIVE
 -- (id, source_type) is unique over both partitions; ids alone are not.
@@ -84,10 +80,48 @@ alter table content_items_all attach partition {table} for values in ({value});
 -- The partition bound says the same from now on.
 alter table {table} drop constraint if exists {constraint};
 
+-- name: missing_proofs
+-- What ATTACH PARTITION would scan the table or build an index for, under its lock. The two ways to
+-- write the check are our own and the one DETACH PARTITION CONCURRENTLY leaves behind.
+select format('a validated CHECK (source_type = %%L) on %%s', %(value)s::text, %(relation)s::text)
+where not exists (
+    select from pg_constraint
+    where conrelid = to_regclass(%(relation)s) and contype = 'c' and convalidated
+      and pg_get_constraintdef(oid) in (
+          format('CHECK ((source_type = %%L::text))', %(value)s::text),
+          format('CHECK (((source_type IS NOT NULL) AND (source_type = %%L::text)))', %(value)s::text)))
+union all
+select format('NOT NULL on %%s.source_type', %(relation)s::text)
+where not exists (
+    select from pg_attribute
+    where attrelid = to_regclass(%(relation)s) and attname = 'source_type' and attnotnull)
+union all
+select format('a valid index on %%s like %%s', %(relation)s::text, p.indexrelid::regclass)
+from pg_index p
+where p.indrelid = to_regclass(%(parent)s)
+  and not exists (
+    select from pg_index c
+    where c.indrelid = to_regclass(%(relation)s) and c.indisvalid and c.indisready and c.indislive
+      and c.indisunique = p.indisunique and c.indnkeyatts = p.indnkeyatts and c.indclass = p.indclass
+      and c.indcollation = p.indcollation and c.indoption = p.indoption
+      and c.indpred is null and p.indpred is null and c.indexprs is null and p.indexprs is null
+      and not exists (select from pg_inherits where inhrelid = c.indexrelid)
+      and (select relam from pg_class where oid = c.indexrelid) = (select relam from pg_class where oid = p.indexrelid)
+      and (select array_agg(a.attname order by k.place) from unnest(c.indkey) with ordinality k (number, place)
+           join pg_attribute a on a.attrelid = c.indrelid and a.attnum = k.number)
+        = (select array_agg(a.attname order by k.place) from unnest(p.indkey) with ordinality k (number, place)
+           join pg_attribute a on a.attrelid = p.indrelid and a.attnum = k.number));
+
 -- name: detach
--- lock: ACCESS EXCLUSIVE
--- lint: allow require-concurrent-partition-detach because killed half-way it would leave the partition pending, which no start takes up
-alter table content_items_all detach partition {table};
+-- lock: SHARE UPDATE EXCLUSIVE, then for an instant ACCESS EXCLUSIVE on the table
+-- First the parent forgets the partition; then the statement waits, without a lock that anybody would
+-- wait behind, for the transactions that may still see it. Killed in between, it leaves the rest to FINALIZE.
+alter table content_items_all detach partition {table} concurrently;
+
+-- name: finalize_detach
+-- lock: ACCESS EXCLUSIVE on the table
+-- Waits for older snapshots while it holds its lock, so it must give up twice as soon.
+alter table content_items_all detach partition {table} finalize;
 
 -- name: part_ids
 -- lock: ACCESS EXCLUSIVE
@@ -101,10 +135,6 @@ from (select greatest(s.last_value, i.last, a.last) as given from content_items_
 -- name: drop_parent
 -- lock: ACCESS EXCLUSIVE
 drop table if exists content_items_all;
-
--- name: drop_index
--- lock: SHARE UPDATE EXCLUSIVE
-drop index concurrently if exists {index};
 
 -- name: drop_source_type
 -- lock: ACCESS EXCLUSIVE

@@ -61,9 +61,17 @@ select exists (
 );
 
 -- name: is_partition
+-- One whose detaching was begun is none any more, though the catalogue still names its parent.
 select exists (
     select from pg_inherits
-    where inhrelid = to_regclass(%(relation)s) and inhparent = to_regclass(%(parent)s)
+    where inhrelid = to_regclass(%(relation)s) and inhparent = to_regclass(%(parent)s) and not inhdetachpending
+);
+
+-- name: is_detach_pending
+-- A killed DETACH PARTITION CONCURRENTLY leaves this behind; only DETACH PARTITION FINALIZE ends it.
+select exists (
+    select from pg_inherits
+    where inhrelid = to_regclass(%(relation)s) and inhparent = to_regclass(%(parent)s) and inhdetachpending
 );
 
 -- name: column_type
@@ -121,14 +129,18 @@ where c.oid in (to_regclass('content_items'), to_regclass('content_items_auto'),
 order by 1;
 
 -- name: long_transactions
--- Open transactions older than a minute; CREATE INDEX CONCURRENTLY waits for them.
+-- Open transactions older than a minute; CREATE INDEX CONCURRENTLY waits for them, but not for a keeper
+-- of advisory locks (see db/advisory.py).
 select pid, usename, extract(epoch from now() - xact_start)::int from pg_stat_activity
 where xact_start < now() - interval '1 minute' and pid <> pg_backend_pid() and datname = current_database()
+  and application_name <> 'genonaut keeper'
 order by xact_start;
 
 -- name: lock_holders
 -- Other sessions that hold a lock on a gallery table.
-select distinct a.pid, a.usename, a.state, left(a.query, 120)
+select distinct a.pid, coalesce(a.usename, a.backend_type), coalesce(a.application_name, ''),
+       coalesce(a.state, a.backend_type), coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::int,
+       left(coalesce(a.query, ''), 120)
 from pg_locks l join pg_stat_activity a on a.pid = l.pid
 where l.granted and l.pid <> pg_backend_pid()
   and l.relation in (to_regclass('content_items'), to_regclass('content_items_auto'),

@@ -72,9 +72,6 @@ select count(*), coalesce(sum(rows_read), 0), coalesce(sum(rows_changed), 0),
        coalesce(bool_and(cursor_id = upto_id), false), coalesce(sum(seconds), 0), max(updated_at)
 from workbench.backfills where task = %(task)s;
 
--- name: lock_pipelines
-select pg_try_advisory_lock(hashtextextended('genonaut.pipeline', 0));
-
 -- name: lock_load
 -- Two loads of one file at once would otherwise both find it missing.
 select pg_advisory_xact_lock(hashtextextended('genonaut.load.' || %(dataset)s || %(digest)s, 0));

@@ -7,3 +7,8 @@ vacuum (analyze) {table};
 -- lock: SHARE UPDATE EXCLUSIVE
 -- Without statistics on a new column or table the planner guesses, and guesses wrong.
 analyze {table};
+
+-- name: drop_index
+-- lock: SHARE UPDATE EXCLUSIVE
+-- Also the invalid index that a killed CREATE INDEX CONCURRENTLY left.
+drop index concurrently if exists {index};

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psycopg
 import pytest
-from psycopg import errors
+from psycopg import conninfo, errors, sql
 
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.db.locks import blockers, run_ddl
+from genonaut_lib.db.locks import Manner, Waiting, blockers, run_ddl
 from genonaut_lib.db.statements import Block, block
-from genonaut_lib.errors import LockNotAcquired
+from genonaut_lib.errors import LockNotAcquired, SettingNotTaken
 from genonaut_lib.migration import revisions
+from genonaut_lib.migration.indexes import build_index
 from genonaut_lib.migration.phases import Context
 from genonaut_lib.migration.phases.attach_partitions import AttachPartitions
 from genonaut_lib.migration.runner import apply_plan, verify_phase
@@ -27,6 +32,9 @@ KEYSET = "idx_content_items_created_id_desc"
 INDEX = block("attach_partitions", "create_keyset_index").sql(table="content_items", index=KEYSET)
 READ = "select count(*) from content_items"
 WRITE = "update content_items set title = 'held'"
+BLOCKED_S = float(os.environ.get("CHAOS_SECONDS", "6"))
+LONGEST_WAIT_S = 0.6
+"""What a reader or writer beside DDL may wait: one lock timeout, and a little for the machine."""
 
 
 @contextmanager
@@ -144,3 +152,143 @@ def test_attaching_beside_an_open_writer_verifies(
     with held(second_session(), WRITE, seconds=1.5):
         apply_plan(phase, context, phase.plan(context))
     assert verify_phase(phase, context).samples == ()
+
+
+@contextmanager
+def bystanders(open_session: OpenSession, statements: list[str]) -> Iterator[list[float]]:
+    """Run each statement over and over on a session of its own; yields the seconds each took."""
+    over, seconds = threading.Event(), []
+
+    def run(session: Connection, statement: str) -> None:
+        while not over.wait(0.01):
+            start = time.monotonic()
+            session.execute(statement)  # type: ignore[arg-type]
+            seconds.append(time.monotonic() - start)
+
+    sessions = [open_session() for _ in statements]
+    threads = [threading.Thread(target=run, args=pair) for pair in zip(sessions, statements, strict=True)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seconds
+    finally:
+        over.set()
+        for thread, session in zip(threads, sessions, strict=True):
+            thread.join()
+            session.close()
+
+
+def test_nobody_waits_long_beside_ddl_that_waits(
+    connection: Connection, gallery: Gallery, settings: Settings, second_session: OpenSession
+) -> None:
+    """Behind a long SELECT, DDL goes through when it ends; readers and writers wait one lock timeout at most."""
+    gallery.legacy_item()
+    seen: list[Waiting] = []
+    with (
+        bystanders(second_session, [READ, READ, "update content_items set quality_score = 0.5"]) as seconds,
+        held(second_session(), READ, seconds=BLOCKED_S) as pid,
+    ):
+        attempt = run_ddl(connection, ADD_COLUMN, settings.database, manner=Manner(report=seen.append))
+    assert attempt.attempts == len(seen) + 1 > 1
+    assert all(f"pid {pid} (user " in str(waiting) and READ in str(waiting) for waiting in seen)
+    assert max(seconds) < LONGEST_WAIT_S
+    assert has_column(connection, "added")
+
+
+def test_ddl_behind_a_reader_that_stays_gives_up_in_its_budget(
+    connection: Connection, gallery: Gallery, settings: Settings, second_session: OpenSession
+) -> None:
+    """The last try is bounded like the first; the refusal names pid, user, application and query."""
+    few = settings.database.model_copy(update={"lock_attempts": 2})
+    before = connection.execute("show lock_timeout").fetchone()
+    with bystanders(second_session, [READ]) as seconds, held(second_session(), READ) as pid:
+        user = connection.info.user
+        with pytest.raises(LockNotAcquired, match=rf"pid {pid} \(user {user} of genonaut, idle in .*select count"):
+            run_ddl(connection, ADD_COLUMN, few)
+    assert max(seconds) < LONGEST_WAIT_S
+    assert connection.execute("show lock_timeout").fetchone() == before
+
+
+def test_a_session_that_queues_ahead_is_named_too(
+    connection: Connection, gallery: Gallery, settings: Settings, second_session: OpenSession
+) -> None:
+    """Who waits before us is as much in the way as who holds the lock."""
+    reader, other = second_session(), second_session()
+    with held(reader, READ) as pid:
+        waiter = threading.Thread(target=other.execute, args=("alter table content_items add column theirs int",))
+        waiter.start()
+        while not blockers_of(connection, other.info.backend_pid):
+            time.sleep(0.02)
+        with pytest.raises(LockNotAcquired) as refused:
+            run_ddl(connection, ADD_COLUMN, settings.database.model_copy(update={"lock_attempts": 1}))
+        reader.rollback()
+        waiter.join()
+    assert all(f"pid {one} " in refused.value.message for one in (pid, other.info.backend_pid))
+
+
+def test_where_no_second_session_is_to_be_had_ddl_gives_up_all_the_same(
+    connection: Connection, gallery: Gallery, quick: Settings, second_session: OpenSession
+) -> None:
+    """Looking who is in the way is a service: without it the budget holds, and holders are named afterwards."""
+    role, secret = f"lonely_{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+    name = sql.Identifier(role)
+    connection.execute(sql.SQL("create role {} login connection limit 1 password {}").format(name, secret))
+    connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(connection.info.user), name))
+    slow = quick.database.model_copy(update={"lock_timeout_ms": 300})
+    address = conninfo.make_conninfo(os.environ["DATABASE_URL"], user=role, password=secret)
+    try:
+        with (
+            held(second_session(), READ) as pid,
+            psycopg.connect(address, autocommit=True) as lonely,
+            pytest.raises(LockNotAcquired, match=rf"pid {pid} .*; no second session could look \(.*connections"),
+        ):
+            run_ddl(lonely, ADD_COLUMN, slow)
+    finally:
+        connection.execute(sql.SQL("drop role {}").format(name))
+
+
+def blockers_of(connection: Connection, pid: int) -> list[int]:
+    row = connection.execute("select pg_blocking_pids(%s)", [pid]).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def test_nothing_is_sent_where_the_timeout_did_not_take(
+    connection: Connection, gallery: Gallery, quick: Settings
+) -> None:
+    """A session on which settings are lost gets no DDL that could wait for ever."""
+    connection.execute(
+        "create function set_config(text, text, boolean) returns text language sql as $$ select 'swallowed' $$"
+    )
+    connection.execute("set search_path = public, pg_catalog")
+    for transactional in (True, False):
+        with pytest.raises(SettingNotTaken, match="is 0 ms; the statement was not sent"):
+            run_ddl(connection, ADD_COLUMN, quick.database, transactional=transactional)
+    assert not has_column(connection, "added")
+
+
+def test_several_locks_share_one_timeout(connection: Connection, gallery: Gallery, settings: Settings) -> None:
+    """Who queues behind the first lock waits for the second one too, and no longer than for a single one."""
+    seen: list[object] = []
+
+    def look(session: Connection) -> None:
+        seen.append(session.execute("show lock_timeout").fetchone())
+
+    run_ddl(connection, ADD_COLUMN, settings.database, manner=Manner(waits=2, before=look))
+    assert seen == [(f"{settings.database.lock_timeout_ms // 2}ms",)]
+
+
+def test_a_patient_statement_that_gave_up_leaves_the_session_as_it_was(
+    connection: Connection, gallery: Gallery, settings: Settings, second_session: OpenSession
+) -> None:
+    """CREATE INDEX CONCURRENTLY behind a writer waits its time, names it, and is built by the next start."""
+    gallery.legacy_item()
+    before = connection.execute("show lock_timeout").fetchone()
+    short = settings.database.model_copy(update={"concurrent_wait_s": 1})
+    with held(second_session(), WRITE) as pid, pytest.raises(LockNotAcquired, match=rf"1 attempts.*pid {pid} "):
+        run_ddl(connection, INDEX, short, transactional=False)
+    assert connection.execute("show lock_timeout").fetchone() == before
+    assert not is_valid(connection, KEYSET)
+    create = block("attach_partitions", "create_keyset_index")
+    revisions.run_actions(connection, build_index(create, "content_items", KEYSET), short)
+    assert is_valid(connection, KEYSET)

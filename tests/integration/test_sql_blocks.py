@@ -28,6 +28,7 @@ STAGES = ["seed_tags", "expand_tag_columns", "backfill_tag_uuids", "backfill_con
 
 DDL_FILES = {"legacy", "legacy_undo", "ledger_schema", "ledger_schema_undo"}
 FIRST_STAGE_OF = {
+    "advisory": "seed_tags",
     "backfill": "seed_tags",
     "backfill_bench": "backfill_content_tags",
     "backfill_control": "seed_tags",
@@ -81,13 +82,14 @@ VALUES: dict[str, object] = {
     "examined": 1, "mismatches": 0, "details": Json({}), "tags": [uuid.UUID(int=3)], "moment": "before",
     "case_name": "c", "path": "p", "query": Jsonb({}), "row_keys": Jsonb([]), "p50_ms": 0.5, "p95_ms": 0.5,
     "samples": 3, "seed": 1, "first": 1, "last": 10, "items": 10, "ties": 1, "rate": 1e-9, "facets": ["style"],
+    "key": "k", "pid": 1, "marker": "m",
     "ignored": [], "tables": ["content_items"], "pids": [1], "timeout": "500ms",
     "ledger": "workbench",
     "kind": "variant", "decision": "map", "reason": None,
     "regular_every": 18, "regular": True, "last_created_at": NOW, "spread": timedelta(days=1),
     "percent": 100.0, "least": 1, "last_range": 0, "wanted": "run", "workers": 2, "batch_target_s": 0.5, "pause_s": 0.0,
     "requested_by": "a", "engine_id": uuid.UUID(int=4), "host": "h", "process_id": 1, "reasons": Jsonb([]),
-    "rows_per_second": 1.0, "eta_s": 1.0, "active_s": 1.0, "event": "paused", "silent_s": 5.0, "pid": 1, "id": 1,
+    "rows_per_second": 1.0, "eta_s": 1.0, "active_s": 1.0, "event": "paused", "silent_s": 5.0, "id": 1,
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
     "rows_examined": 1,
 }  # fmt: skip

@@ -69,19 +69,42 @@ def test_digest_is_stable_over_equal_plans() -> None:
         "CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)",
         "drop index concurrently if exists i",
         "reindex index concurrently i",
+        "alter table p detach partition {table} concurrently",
+        "ALTER TABLE p DETACH PARTITION t CONCURRENTLY",
     ],
 )
 def test_statement_refused_inside_a_transaction_is_marked(text: str) -> None:
     """PostgreSQL refuses VACUUM and CONCURRENTLY in a transaction block."""
-    assert action("x", Block("f", "n", text)).transactional is False
+    assert action("x", Block("f", "n", text), table="t").transactional is False
 
 
 @pytest.mark.parametrize(
-    "text", ["create index i on t (a)", "alter table vacuum add a int", "analyze t", "drop index i"]
+    "text",
+    [
+        "create index i on t (a)",
+        "alter table vacuum add a int",
+        "analyze t",
+        "drop index i",
+        "alter table p detach partition t",
+        "alter table p detach partition t finalize",
+    ],
 )
 def test_other_statements_may_share_a_transaction(text: str) -> None:
     """Everything else is undone by a rollback."""
     assert action("x", Block("f", "n", text)).transactional is True
+
+
+@pytest.mark.parametrize(
+    ("text", "lock", "patient"),
+    [
+        ("vacuum t", "SHARE UPDATE EXCLUSIVE", True),
+        ("alter table p detach partition t concurrently", "then ACCESS EXCLUSIVE on the table", False),
+        ("alter table t validate constraint c", "SHARE UPDATE EXCLUSIVE", False),
+    ],
+)
+def test_only_what_nobody_waits_behind_may_wait_long(text: str, lock: str, patient: bool) -> None:
+    """Detaching ends with an exclusive lock, for which readers and writers would queue."""
+    assert action("x", Block("f", "n", text, lock)).patient is patient
 
 
 def test_action_takes_lock_and_reason_from_the_block() -> None:

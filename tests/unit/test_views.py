@@ -86,7 +86,7 @@ def test_empty_plan_says_why() -> None:
 
 def test_plan_view_shows_digest_locks_and_statements() -> None:
     """What is confirmed is what is shown."""
-    step = action("drop:x", block("attach_partitions", "detach"), reversible=False, table="content_items")
+    step = action("drop:x", block("attach_partitions", "drop_source_type"), reversible=False, table="content_items")
     plan = Plan("attach_partitions", (step,), {"rows": 12345})
     view = views.plan_view(plan)
     assert view.remark == f"rows: 12,345. Digest {plan.digest[:12]}."

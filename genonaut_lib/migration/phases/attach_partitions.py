@@ -13,16 +13,21 @@ from psycopg import sql
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.migration import junction_check, revisions
+from genonaut_lib.migration.indexes import build_index
 from genonaut_lib.migration.phases.backfill_content_tags import is_filled
 from genonaut_lib.migration.phases.base import Context, SchemaPhase
 from genonaut_lib.migration.phases.drop_legacy_tags import is_empty
-from genonaut_lib.migration.plan import Action, Check, Probe, Verification, action, probe
+from genonaut_lib.migration.plan import Action, Check, Probe, Requirement, Verification, action, probe
 from genonaut_lib.vocabulary import ContentSource
 
 FILE = "attach_partitions"
 PARENT = "content_items_all"
 GATE = revisions.Gate("verify_content_tags", "22_verify_content_tags", junction_check.TASKS)
 IDENTITY_INDEX = {ContentSource.REGULAR: "items_uidx_id_src", ContentSource.AUTO: "auto_uidx_id_src"}
+NEXT_STEP = (
+    "Drop an index of that name and another shape, if there is one; run 30_attach_partitions again, which adds, "
+    "validates and builds what is missing while the gallery is in use."
+)
 IDS_ARE_SHARED = Probe(block(FILE, "ids_are_shared"), {})
 IDS_ARE_PARTED = Probe(block(FILE, "ids_are_parted"), {})
 PARENT_INDEXES = {
@@ -64,23 +69,15 @@ class AttachPartitions(SchemaPhase):
         steps.append(action("create:parent", block(FILE, "create_parent"), done=probe("has_relation", PARENT)))
         for name, index in PARENT_INDEXES.items():
             steps.append(action(f"create:{index}", block(FILE, name), done=probe("has_relation", index)))
-        steps.append(action("share:ids", block(FILE, "share_ids"), done=IDS_ARE_SHARED))
+        steps.append(action("share:ids", block(FILE, "share_ids"), done=IDS_ARE_SHARED, waits=2))
         steps += [step for source in ContentSource for step in _attach(source)]
         return [*steps, action("analyze:parent", block("upkeep", "analyze"), table=PARENT)]
 
     def undo_actions(self) -> list[Action]:
         """Detach, give the tables their own sequences back, drop what was added."""
-        steps = [
-            action(
-                f"detach:{source.table}",
-                block(FILE, "detach"),
-                done=probe("is_partition", source.table, wanted=False, parent=PARENT),
-                table=source.table,
-            )
-            for source in ContentSource
-        ]
+        steps = [step for source in ContentSource for step in _detach(source)]
         gone = probe("has_column", PARENT, wanted=False, column="source_type")
-        steps.append(action("part:ids", block(FILE, "part_ids"), done=IDS_ARE_PARTED))
+        steps.append(action("part:ids", block(FILE, "part_ids"), done=IDS_ARE_PARTED, waits=2))
         steps.append(action("drop:parent", block(FILE, "drop_parent"), done=gone))
         for source in ContentSource:
             steps += _take_back(source)
@@ -127,41 +124,38 @@ def _prepare(source: ContentSource) -> list[Action]:
     ]
     indexes = {"create_identity_index": IDENTITY_INDEX[source], "create_keyset_index": keyset_index(source)}
     for name, index in indexes.items():
-        steps += _build_index(name, table, index)
+        steps += build_index(block(FILE, name), table, index)
     return steps
 
 
-def _build_index(name: str, table: str, index: str) -> list[Action]:
-    """A killed CREATE INDEX CONCURRENTLY leaves an invalid index, which must go before the next try."""
-    no_ruin = probe("has_invalid_index", index, wanted=False)
-    return [
-        action(f"clear:{index}", block(FILE, "drop_invalid_index"), done=no_ruin, index=index),
-        action(f"create:{index}", block(FILE, name), done=probe("has_valid_index", index), table=table, index=index),
-    ]
-
-
 def _attach(source: ContentSource) -> list[Action]:
-    table = source.table
+    table, proof = source.table, f"{source.table}_source_type_check"
+    values = {"relation": table, "parent": PARENT, "value": source.partition}
+    proofs = Requirement(block(FILE, "missing_proofs"), values, NEXT_STEP)
+    attached = probe("is_partition", table, parent=PARENT)
+    attach, value = block(FILE, "attach"), sql.Literal(source.partition)
     return [
-        action(
-            f"attach:{table}",
-            block(FILE, "attach"),
-            done=probe("is_partition", table, parent=PARENT),
-            table=table,
-            value=sql.Literal(source.partition),
-        ),
-        action(
-            f"drop:{table}_source_type_check",
-            block(FILE, "drop_proof"),
-            table=table,
-            constraint=f"{table}_source_type_check",
-        ),
+        _finalize(table),
+        action(f"attach:{table}", attach, done=attached, requires=(proofs,), table=table, value=value),
+        action(f"drop:{proof}", block(FILE, "drop_proof"), table=table, constraint=proof),
     ]
+
+
+def _detach(source: ContentSource) -> list[Action]:
+    table = source.table
+    gone = probe("is_partition", table, wanted=False, parent=PARENT)
+    return [action(f"detach:{table}", block(FILE, "detach"), done=gone, table=table), _finalize(table)]
+
+
+def _finalize(table: str) -> Action:
+    """A killed DETACH CONCURRENTLY leaves a partition that is neither attached nor detached."""
+    settled = probe("is_detach_pending", table, wanted=False, parent=PARENT)
+    return action(f"finalize:{table}", block(FILE, "finalize_detach"), done=settled, waits=2, table=table)
 
 
 def _take_back(source: ContentSource) -> list[Action]:
     gone = probe("has_column", source.table, wanted=False, column="source_type")
     indexes = (IDENTITY_INDEX[source], keyset_index(source))
-    steps = [action(f"drop:{index}", block(FILE, "drop_index"), index=index) for index in indexes]
+    steps = [action(f"drop:{index}", block("upkeep", "drop_index"), index=index) for index in indexes]
     drop = block(FILE, "drop_source_type")
     return [*steps, action(f"drop:{source.table}.source_type", drop, done=gone, table=source.table)]

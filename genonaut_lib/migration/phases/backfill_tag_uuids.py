@@ -15,6 +15,7 @@ from genonaut_lib.db.statements import block
 from genonaut_lib.migration import backfill, decisions, revisions, spellings
 from genonaut_lib.migration.backfill import BackfillResult, BackfillTask
 from genonaut_lib.migration.comparison import Comparison
+from genonaut_lib.migration.indexes import build_index
 from genonaut_lib.migration.phases.base import (
     Context,
     require_newest,
@@ -135,7 +136,9 @@ class BackfillTagUuids:
         self.require_undoable(context)
         backfill.forget(context.connection, UNDO.name)
         result = run_backfill(context, UNDO)
-        self._run(context, [step for source in ContentSource for step in _create_index(source)])
+        create = block(FILE, "create_legacy_index")
+        for source in ContentSource:
+            self._run(context, build_index(create, source.table, _index(source)))
         with context.connection.transaction():
             _forget(context.connection)
         return Outcome(self.name, {"items cleared": result.rows_changed})
@@ -216,18 +219,6 @@ def _drop_index(source: ContentSource) -> Action:
     index = _index(source)
     gone = probe("has_relation", index, wanted=False)
     return action(f"drop:{index}", block(FILE, "drop_legacy_index"), done=gone, index=index)
-
-
-def _create_index(source: ContentSource) -> list[Action]:
-    """A killed CREATE INDEX CONCURRENTLY leaves an invalid index, which must go before the next try."""
-    index = _index(source)
-    no_ruin = probe("has_invalid_index", index, wanted=False)
-    there = probe("has_valid_index", index)
-    create = block(FILE, "create_legacy_index")
-    return [
-        action(f"clear:{index}", block(FILE, "drop_legacy_index"), done=no_ruin, index=index),
-        action(f"create:{index}", create, done=there, table=source.table, index=index),
-    ]
 
 
 def _vacuum(source: ContentSource) -> Action:
