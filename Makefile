@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # JupyterLab refuses root unless told otherwise; containers often have no other user.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo test check lab lock clean reference
+.PHONY: help demo test chaos check lab lock clean reference
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ demo: $(VENV)/.base  ## load real content, measure, migrate through the notebook
 
 test: $(VENV)/.dev  ## all tests, on embedded PostgreSQL and Redis
 	$(BIN)/python -m pytest
+
+chaos: $(VENV)/.dev  ## a hundred kills over worker, database backend and runner (CHAOS_KILLS)
+	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_SECONDS=$${CHAOS_SECONDS:-60} $(BIN)/python -m pytest tests/acceptance/test_chaos.py tests/integration/test_locks.py tests/migration/test_verification.py tests/integration/test_pressure.py
 
 check: $(VENV)/.dev  ## what CI checks before the tests: lint, types, floors, SQL, notebook hygiene
 	$(BIN)/ruff check .

@@ -11,15 +11,7 @@ from genonaut_lib.content import generation
 from genonaut_lib.db import engine, guard
 from genonaut_lib.settings import load_settings
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    help="""Measure the workbench on this server, each mode beside its baseline in the same run.
-
-Content is made in throw-away databases on the environment's server; its gallery is not touched.
-
-    genonaut bench backfill --items 20000 --env dev""",
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 
 def register(parent: typer.Typer) -> None:
@@ -28,7 +20,15 @@ def register(parent: typer.Typer) -> None:
 
 
 @app.callback()
-def _room() -> None: ...
+def _room() -> None:
+    """Measure the workbench on this server, each mode beside its baseline in the
+    same run.
+
+    Content is made in throw-away databases on the environment's server; its
+    gallery is not touched.
+
+        genonaut bench backfill --items 20000 --env dev
+    """
 
 
 @app.command()

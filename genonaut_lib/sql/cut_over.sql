@@ -218,6 +218,23 @@ begin
 end
 $$;
 
+-- name: has_no_functions
+select not exists (
+    select from pg_proc
+    where pronamespace = to_regnamespace('public')
+      and proname in ('refuse_tags_write', 'refuse_source_change', 'release_content_tags', 'require_tagged_content',
+                      'mirror_content_tags', 'rebuild_tags')
+);
+
+-- name: drop_mirror
+-- lock: ACCESS EXCLUSIVE on content_tags
+-- An undo that was begun and given up left it: the arrays rest again, the junction stays the truth.
+drop trigger if exists mirror_on_insert on content_tags;
+drop trigger if exists mirror_on_delete on content_tags;
+drop trigger if exists mirror_on_update_from on content_tags;
+drop trigger if exists mirror_on_update_to on content_tags;
+drop function if exists mirror_content_tags();
+
 -- name: drop_functions
 -- lock: none (functions)
 drop function if exists refuse_tags_write(), refuse_source_change(), release_content_tags(), require_tagged_content(),

@@ -18,6 +18,7 @@ from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption, revisions
 from genonaut_lib.migration.phases import PHASES, Context
+from genonaut_lib.migration.phases.truth import junction_is_truth
 from genonaut_lib.migration.plan import probe
 from genonaut_lib.settings import Settings, load_settings
 from genonaut_lib.vocabulary import ContentSource, tag_id, tag_slug
@@ -185,17 +186,27 @@ class Application:
         key = f"{source.junction} {title}"
         values |= {"id": self.ids[key]} if key in self.ids else {}
         values |= {"source_type": source.partition} if self.attached(source) else {}
-        values |= {} if tags is None else {"tags": self.tags(source, tags)}
+        in_array = tags is not None and not junction_is_truth(self.connection)
+        values |= {"tags": self.tags(source, tags or [])} if in_array else {}
         columns, marks = map(sql.Identifier, values), [sql.Placeholder()] * len(values)
         statement = sql.SQL("insert into {} ({}) values ({}) returning id").format(
             self.table(source), sql.SQL(", ").join(columns), sql.SQL(", ").join(marks)
         )
         row = self.connection.execute(statement, list(values.values())).fetchone()
         assert row is not None
+        if tags and not in_array:
+            self.retag(source, row[0], tags)
         return self.ids.setdefault(key, row[0])
 
     def retag(self, source: ContentSource, item: int, tags: list[str]) -> None:
-        self.run("update {} set tags = %s", source, item, [self.tags(source, tags)])
+        if not junction_is_truth(self.connection):
+            self.run("update {} set tags = %s", source, item, [self.tags(source, tags)])
+            return
+        key, ids = [item, source.junction], [tag_id(name) for name in tags]
+        gone = "delete from content_tags where content_id = %s and content_source = %s and tag_id <> all (%s)"
+        self.connection.execute(gone, [*key, ids])
+        new = "insert into content_tags select %s, %s, unnest(%s::uuid[]) on conflict do nothing"
+        self.connection.execute(new, [*key, ids])
 
     def run(self, statement: str, source: ContentSource, item: int, values: list[Any] | None = None) -> None:
         """Carry out a statement on one item, which must be there."""
@@ -227,6 +238,14 @@ class Picture:
     schema: dict[str, list[Any]]
     revision: str | None
     backfills: list[Any]
+
+    def unordered(self) -> Picture:
+        """Return the picture with every array of ids sorted: a junction knows no order."""
+        rows = {
+            table: [row | {"tags": sorted(row["tags"])} if row.get("tags") else row for row in rows]
+            for table, rows in self.rows.items()
+        }
+        return replace(self, rows=rows)
 
     def without(self, columns: dict[str, set[str]]) -> Picture:
         """Return the picture with some columns of some tables left out; rows left without any go with them."""

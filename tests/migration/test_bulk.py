@@ -10,8 +10,8 @@ import pytest
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import bulk, revisions
-from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.junction_check import compare_junction
+from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.phases.backfill_content_tags import BackfillContentTags, is_filled
 from genonaut_lib.migration.plan import Action
 from genonaut_lib.migration.runner import apply_plan, undo_phase, verify_phase

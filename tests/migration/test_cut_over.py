@@ -161,7 +161,7 @@ def test_an_item_that_gets_another_id_keeps_its_tags(cut: Context) -> None:
 
 def test_an_emptied_table_leaves_no_orphans(cut: Context) -> None:
     """TRUNCATE empties its side of the junction."""
-    cut.connection.execute("truncate content_items")
+    cut.connection.execute("truncate content_items cascade")
     rows = cut.connection.execute("select distinct content_source from content_tags").fetchall()
     assert rows == [("auto",)]
 
@@ -274,7 +274,7 @@ def test_verification_finds_an_orphan(cut: Context) -> None:
     cut.connection.execute("insert into content_tags values (99999, 'auto', %s)", [A])
     found = CUT_OVER.verify(cut)
     assert found.figures["orphans"] == 3
-    assert f"auto 99999 {A} extra" in found.samples
+    assert f"auto 99999 {A} orphan" in found.samples
 
 
 def test_undo_gives_the_arrays_what_the_junction_learnt(cut: Context, gallery: Gallery) -> None:

@@ -20,7 +20,7 @@ from genonaut_lib.migration.backfill import BackfillTask, forget_action
 from genonaut_lib.migration.phases.base import Context, SchemaPhase, run_backfill
 from genonaut_lib.migration.phases.drop_legacy_tags import is_empty
 from genonaut_lib.migration.phases.truth import junction_is_truth, refusal
-from genonaut_lib.migration.plan import Action, Check, Outcome, Probe, Verification, action, probe
+from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Probe, Verification, action, probe
 from genonaut_lib.migration.verify import SAMPLES, compare
 from genonaut_lib.vocabulary import ContentSource
 
@@ -41,6 +41,7 @@ TRIGGERS = {
     "content_tags": ("require_content_on_insert", "require_content_on_update"),
 }
 MIRROR = probe("has_trigger", "content_tags", trigger="mirror_on_insert")
+NO_FUNCTIONS = Probe(block(FILE, "has_no_functions"), {})
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,25 @@ class CutOver(SchemaPhase):
             action(f"create:{function}", block(FILE, name), done=probe("has_function_named", function))
             for name, function in FUNCTIONS.items()
         ]
-        return [*steps, _switch()]
+        return [*steps, _switch(), _drop_mirror()]
 
     def undo_actions(self) -> list[Action]:
         """Turn round again, in one transaction; then drop the functions. The arrays must be rebuilt by then."""
-        functions = action("drop:functions", block(FILE, "drop_functions"))
-        return [_switch_back(), functions, forget_action(UNDO.name)]
+        functions = action("drop:functions", block(FILE, "drop_functions"), done=NO_FUNCTIONS)
+        return [_switch_back(), forget_action(UNDO.name), functions]
+
+    def plan(self, context: Context) -> Plan:
+        """Besides the actions: an undo that was begun and given up leaves its mirror, which goes first."""
+        found = super().plan(context)
+        if revisions.at_least(context.connection, self.revision) and MIRROR.holds(context.connection):
+            return replace(found, actions=(_drop_mirror(),), note="")
+        return found
+
+    def apply(self, context: Context) -> Outcome:
+        """Upgrade to this phase's revision; the mirror of an undo that was given up goes."""
+        outcome = super().apply(context)
+        revisions.run_actions(context.connection, [_drop_mirror()], context.settings.database)
+        return outcome
 
     def verify(self, context: Context) -> Verification:
         """Every trigger is in place and enabled, and every junction row belongs to an item."""
@@ -176,6 +190,10 @@ def _switch_back() -> Action:
     lock = block(FILE, "lock_tables_back").lock
     why = "One transaction: the arrays become writable, and the triggers carry them into the junction again"
     return Action("switch_back", sql.SQL(";\n").join(pieces), lock, why, done=(refusal(wanted=False),))
+
+
+def _drop_mirror() -> Action:
+    return action("drop:mirror", block(FILE, "drop_mirror"), done=replace(MIRROR, wanted=False))
 
 
 def _of_table(name: str, source: ContentSource) -> sql.Composed:

@@ -1,0 +1,62 @@
+"""Speed and time left, as a backfill tells them."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from genonaut_lib.migration.backfill import BackfillResult
+from genonaut_lib.migration.tally import Tally
+from genonaut_lib.migration.worker import Batch
+from genonaut_lib.vocabulary import ContentSource
+
+
+def tally(seconds_ago: float = 10.0) -> Tally:
+    found = Tally.of({"regular": (100, 40, 40), "auto": (900, 0, 0)})
+    found.started = time.monotonic() - seconds_ago
+    return found
+
+
+def test_nothing_is_told_before_something_was_done() -> None:
+    """Unknown is None, not a guess."""
+    assert (tally().rows_per_second, tally().eta_s) == (None, None)
+
+
+def test_the_time_left_counts_only_what_this_start_did() -> None:
+    """Rows of earlier starts say nothing about today's speed, but they are done."""
+    found = tally()
+    found.add(Batch(ContentSource.AUTO, 100, 90))
+    assert found.rows_per_second == pytest.approx(10, rel=0.01)
+    assert found.eta_s == pytest.approx((1000 - 40 - 100) / 10, rel=0.01)
+
+
+def test_a_pause_does_not_slow_the_work_down() -> None:
+    """Time spent held back is not time spent working."""
+    found = tally()
+    found.add(Batch(ContentSource.AUTO, 100, 90))
+    found.held_s = 5.0
+    assert found.rows_per_second == pytest.approx(20, rel=0.01)
+
+
+def test_too_little_work_tells_nothing_of_the_rest() -> None:
+    """The first batches are the dearest."""
+    found = tally()
+    found.add(Batch(ContentSource.AUTO, 5, 5))
+    assert found.eta_s is None
+
+
+def test_an_ended_backfill_has_no_time_left() -> None:
+    """Zero, not a rounding of it."""
+    found = tally()
+    found.add(Batch(ContentSource.AUTO, 900, 900))
+    found.add(Batch(ContentSource.REGULAR, 60, 10))
+    assert found.eta_s == 0
+
+
+def test_the_result_holds_this_start_alone() -> None:
+    """Rows, batches and retries of earlier starts are in the ledger."""
+    found, result = tally(), BackfillResult()
+    found.add(Batch(ContentSource.REGULAR, 60, 10))
+    found.into(result, retries=3)
+    assert (result.rows_read, result.rows_changed, result.batches, result.retries) == (60, 10, 1, 3)
