@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -23,6 +25,14 @@ from tests.factories import Gallery
 _numbers = itertools.count(1)
 
 
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let the workers of one run start their servers in turn: as root, the first one makes a system user."""
+    with (Path(tempfile.gettempdir()) / "genonaut-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def admin_url() -> Iterator[str]:
     """The address of a server on which databases may be created."""
@@ -34,7 +44,9 @@ def admin_url() -> Iterator[str]:
     state = Path(tempfile.mkdtemp(prefix="gn-"))
     os.environ["GENONAUT_STATE"] = str(state)
     try:
-        yield embedded.start_postgres("test", load_settings("test").servers)
+        with one_at_a_time():
+            address = embedded.start_postgres("test", load_settings("test").servers)
+        yield address
     finally:
         embedded.stop("test")
         del os.environ["GENONAUT_STATE"]

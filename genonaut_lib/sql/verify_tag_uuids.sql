@@ -7,7 +7,8 @@
 -- the quarantine with its place. One that is right counts as what it holds, a wrong one as more.
 -- Elements are compared as text, so where a spelling reads like a number or another JSON value an item
 -- with any such element is not plain either. The names are compressed, and unpacking them costs as much
--- as joining some of them: whether an item is plain is found once and kept.
+-- as joining some of them: whether an item is plain is found once and kept. Wherever the table is read, the
+-- range is said again, or a join would walk all of it.
 with policy as materialized (
     select coalesce(bool_or(decision = 'map'), false) as wraps from workbench.tag_policies where kind = 'not_an_array'
 ),
@@ -37,7 +38,7 @@ other as (
            now.tags is null or ids.nulls > 0 or names.lost > 0 or names.kinds <> ids.kinds
            or names.hash_once is distinct from ids.hash_once as wrong
     from item cross join lateral (
-        select tags from {table} where id = item.id
+        select tags from {table} where id = item.id and id > %(after)s and id <= %(upto)s
     ) now cross join lateral (
         select count(distinct tag_id) as kinds, sum(distinct uuid_hash_extended(tag_id, item.id::bigint)) as hash_once,
                count(*) filter (where tag_id is null and not exists (

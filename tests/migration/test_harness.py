@@ -84,7 +84,10 @@ class Case:
 
     def something_left(self) -> bool:
         """Whether a killed undo has something left to do; one of a data phase begins anew in any case."""
-        return not isinstance(self.phase, SchemaPhase) or self.phase.begun(self.gallery.connection)
+        connection = self.gallery.connection
+        if not isinstance(self.phase, SchemaPhase):
+            return True
+        return self.phase.begun(connection) or revisions.at_least(connection, self.phase.revision)
 
     def beyond_return(self) -> bool:
         """Whether a statement that cannot be taken back was carried out."""

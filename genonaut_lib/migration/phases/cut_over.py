@@ -41,6 +41,8 @@ TRIGGERS = {
     "content_tags": ("require_content_on_insert", "require_content_on_update"),
 }
 MIRROR = probe("has_trigger", "content_tags", trigger="mirror_on_insert")
+NO_MIRROR = probe("has_function_named", "mirror_content_tags", wanted=False)
+"""Its function comes before its triggers and goes after them."""
 NO_FUNCTIONS = Probe(block(FILE, "has_no_functions"), {})
 
 
@@ -85,7 +87,7 @@ class CutOver(SchemaPhase):
     def plan(self, context: Context) -> Plan:
         """Besides the actions: an undo that was begun and given up leaves its mirror, which goes first."""
         found = super().plan(context)
-        if revisions.at_least(context.connection, self.revision) and MIRROR.holds(context.connection):
+        if revisions.at_least(context.connection, self.revision) and not NO_MIRROR.holds(context.connection):
             return replace(found, actions=(_drop_mirror(),), note="")
         return found
 
@@ -193,7 +195,7 @@ def _switch_back() -> Action:
 
 
 def _drop_mirror() -> Action:
-    return action("drop:mirror", block(FILE, "drop_mirror"), done=replace(MIRROR, wanted=False))
+    return action("drop:mirror", block(FILE, "drop_mirror"), done=NO_MIRROR)
 
 
 def _of_table(name: str, source: ContentSource) -> sql.Composed:
