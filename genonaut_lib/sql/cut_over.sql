@@ -227,6 +227,7 @@ select not exists (
 );
 
 -- name: drop_mirror
+-- lint: allow ban-drop-function because only the triggers dropped before it call it
 -- lock: ACCESS EXCLUSIVE on content_tags
 -- An undo that was begun and given up left it: the arrays rest again, the junction stays the truth.
 drop trigger if exists mirror_on_insert on content_tags;
