@@ -1,7 +1,7 @@
 """What the models in `db/schema.py` say of a database, in the words of a snapshot.
 
 They describe tables with their partitions, columns with type and nullability, keys and indexes.
-Defaults, checks, triggers, functions, sequences and rights are the business of the SQL files, so two
+Views, defaults, checks, triggers, functions, sequences and rights are the business of the SQL files, so two
 databases are compared for those.
 """
 
@@ -103,7 +103,7 @@ def _said(name: str, definition: str) -> Iterator[tuple[str, str]]:
     kind, _, full = name.partition(" ")
     if full == _ALEMBIC or full.startswith(f"{_ALEMBIC}."):
         return
-    if kind == "table":
+    if kind == "table" and not definition.startswith("view "):
         yield name, definition
     elif kind == "column":
         yield name, _NOT_DESCRIBED.sub("", definition)

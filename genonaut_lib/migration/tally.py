@@ -12,6 +12,8 @@ from genonaut_lib.migration.worker import Batch
 
 ENOUGH = 0.02
 """The part of the work after which its speed tells something about the rest."""
+WARM_S = 2.0
+"""The first batches are small and meet cold caches; once there is as much again, they are left out of the speed."""
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Tally:
     rows_changed: int = 0
     started: float = field(default_factory=time.monotonic)
     held_s: float = 0.0
+    _warm: tuple[float, int] | None = None
     _held_since: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -51,6 +54,8 @@ class Tally:
             self.rows_read += batch.rows_read
             self.rows_changed += batch.rows_changed
             self.batches += 1
+            if self._warm is None and self.active_s >= WARM_S:
+                self._warm = (self.active_s, self.rows_read)
 
     def is_held(self, held: bool) -> None:
         """Start or stop the clock of pauses."""
@@ -69,7 +74,10 @@ class Tally:
     @property
     def rows_per_second(self) -> float | None:
         """Rows read a second of work, None before the first batch."""
-        return self.rows_read / self.active_s if self.rows_read and self.active_s > 0 else None
+        active_s, rows = self.active_s, self.rows_read
+        if self._warm is not None and active_s >= 2 * self._warm[0]:
+            active_s, rows = active_s - self._warm[0], rows - self._warm[1]
+        return rows / active_s if rows and active_s > 0 else None
 
     @property
     def eta_s(self) -> float | None:

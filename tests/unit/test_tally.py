@@ -12,7 +12,7 @@ from genonaut_lib.migration.worker import Batch
 from genonaut_lib.vocabulary import ContentSource
 
 
-def tally(seconds_ago: float = 10.0) -> Tally:
+def tally(seconds_ago: float = 1.0) -> Tally:
     found = Tally.of({"regular": (100, 40, 40), "auto": (900, 0, 0)})
     found.started = time.monotonic() - seconds_ago
     return found
@@ -27,16 +27,25 @@ def test_the_time_left_counts_only_what_this_start_did() -> None:
     """Rows of earlier starts say nothing about today's speed, but they are done."""
     found = tally()
     found.add(Batch(ContentSource.AUTO, 100, 90))
-    assert found.rows_per_second == pytest.approx(10, rel=0.01)
-    assert found.eta_s == pytest.approx((1000 - 40 - 100) / 10, rel=0.01)
+    assert found.rows_per_second == pytest.approx(100, rel=0.02)
+    assert found.eta_s == pytest.approx((1000 - 40 - 100) / 100, rel=0.02)
 
 
 def test_a_pause_does_not_slow_the_work_down() -> None:
     """Time spent held back is not time spent working."""
     found = tally()
     found.add(Batch(ContentSource.AUTO, 100, 90))
-    found.held_s = 5.0
-    assert found.rows_per_second == pytest.approx(20, rel=0.01)
+    found.held_s = 0.5
+    assert found.rows_per_second == pytest.approx(200, rel=0.04)
+
+
+def test_the_cold_start_is_left_out_once_there_is_more_to_judge_by() -> None:
+    """A slow first batch, then ten times the speed: the time left follows the later one."""
+    found = tally(seconds_ago=3)
+    found.add(Batch(ContentSource.AUTO, 30, 30))
+    found.started -= 4
+    found.add(Batch(ContentSource.AUTO, 300, 300))
+    assert found.rows_per_second == pytest.approx(75, rel=0.02)
 
 
 def test_too_little_work_tells_nothing_of_the_rest() -> None:
