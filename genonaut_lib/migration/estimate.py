@@ -149,7 +149,8 @@ def _fill_uuids(figures: Figures, step: Action) -> Estimate:
 
 def _fill_junction(figures: Figures, step: Action) -> Estimate:
     """Every array element becomes a row and an entry in each index that is there meanwhile."""
-    table, task = _target(step), "backfill_content_tags"
+    table = _target(step)
+    task = "load_content_tags" if step.id.startswith("load:") else "backfill_content_tags"
     sample, items = figures.samples[table], figures.items_left(task, SOURCES[table])
     rows = round(items.rows * sample.elements)
     columns = model.JUNCTION_COLUMNS.values()
@@ -199,12 +200,12 @@ def _columns_in(step: Action) -> list[str]:
 Estimator = Callable[[Figures, Action], Estimate]
 RULES: tuple[tuple[str, Estimator], ...] = (
     (r"backfill_tag_uuids/backfill:", _fill_uuids),
-    (r"backfill_content_tags/backfill:", _fill_junction),
+    (r"backfill_content_tags/(backfill|load):", _fill_junction),
     (r"seed_tags/data:observe_spellings:", _observe),
     (r"seed_tags/data:", _unknown),
     (r"(create_content_tags|seed_tags)/", _catalogue_only),
     (r"\S+ create (unique )?index .*\bon only ", _catalogue_only),
-    (r"\S+ create (unique )?index ", _build_index),
+    (r"\S+ (set local [^;]*;\s*)*create (unique )?index ", _build_index),
     (r"\S+ alter table \S+ add .*primary key \(", _build_index),
     (r"\S+ alter table \S+ validate constraint ", _scan),
     (r"\S+ drop index ", _drop_index),

@@ -25,6 +25,7 @@ SECONDS_A_ROW: dict[str, Callable[[float], float]] = {
     "observe_spellings": lambda elements: model.OBSERVE_ROW_S + elements * model.OBSERVE_ELEMENT_S,
     "backfill_tag_uuids": lambda elements: model.FILL_ROW_S + elements * model.FILL_ELEMENT_S,
     "backfill_content_tags": lambda elements: elements * model.LINK_S,
+    "load_content_tags": lambda elements: elements * model.LINK_S / 3,
 }
 """Seconds a row of each backfill, by the length of its array."""
 

@@ -79,8 +79,11 @@ class BackfillContentTags:
             return Plan(self.name, (), note="done: every range is worked off, the triggers carry the rest")
         mode = self._chosen(connection)
         facts = {**table_facts(connection), "relationships to come": expected_relationships(context), "mode": mode}
-        todo = tuple(step for step in self._actions(context, mode) if not step.is_done(connection))
-        return Plan(self.name, (*todo, VACUUM), facts)
+        steps = self._actions(context, mode)
+        if begun_mode(connection) == "bulk":
+            steps = [step for step in steps if not step.is_done(connection)]
+        # Before a bulk load begins its indexes are there, but its first step drops them: nothing is done yet.
+        return Plan(self.name, (*steps, VACUUM), facts)
 
     def _chosen(self, connection: Connection) -> str:
         return begun_mode(connection) or ("bulk" if self.mode == "auto" else self.mode)
