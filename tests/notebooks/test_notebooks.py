@@ -66,23 +66,23 @@ def test_no_reference_is_without_a_step() -> None:
 
 
 MUTANTS = {
-    "the junction backfill reads every row in every batch": (
+    "the bulk load reads every row in every batch": (
         "21_backfill_content_tags",
-        "backfill_content_tags",
-        "from {table} where id > %(after)s and id <= %(upto)s order by id for share",
-        "from {table} order by id for share",
+        "bulk_content_tags",
+        "select id, tags from {table} where id > %(after)s and id <= %(upto)s",
+        "select id, tags from {table}",
     ),
-    "the UUID backfill writes any row's tags to any row": (
+    "the UUID backfill fills every row in its first batch": (
         "12_backfill_tag_uuids",
         "backfill_tag_uuids",
-        "where c.id = b.id and c.tags is null and c.id > %(after)s and c.id <= %(upto)s",
         "where c.tags is null and c.id > %(after)s and c.id <= %(upto)s",
+        "where c.tags is null and c.id > %(after)s",
     ),
     "the UUID backfill keeps what it could not map": (
         "12_backfill_tag_uuids",
         "backfill_tag_uuids",
-        "from element where tag_id is not null group by id",
-        "from element group by id",
+        "where tag_id is not null), '{{}}') end",
+        "), '{{}}') end",
     ),
 }
 
