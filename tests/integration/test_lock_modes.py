@@ -88,7 +88,9 @@ def lies(
             found = watched(connection, step, tables)
         else:
             found = watched_outside(connection, step, tables, open_one)
-        if found != strongest(step.lock):
+        # A statement that runs several transactions is seen in its first one.
+        stated = found == strongest(step.lock) or (not step.transactional and found and step.lock.startswith(found))
+        if not stated:
             yield step.id, step.lock, found
 
 
