@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
+from genonaut_lib.cli import options
 from genonaut_lib.cli.app import run_guarded
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.settings import Settings, load_settings, project_root
@@ -59,7 +60,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def command(project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     """Run `genonaut` with the given arguments in the project; a traceback fails the test."""
-    monkeypatch.setenv("COLUMNS", "500")
+    # The console reads COLUMNS once, when it is made; another test may have made it.
+    monkeypatch.setattr(options.out, "_width", 500)
 
     def run(*arguments: str) -> Ended:
         code = run_guarded(list(arguments))

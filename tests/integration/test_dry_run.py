@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -92,9 +93,19 @@ def snapshot(connection: Connection, *but: str) -> dict[str, Any]:
         if f"{namespace}.{name}" not in but
     }
     if connection.info.server_version >= 150_000 and not but:
+        await_others(connection)
         connection.execute("select pg_stat_force_next_flush()")
         found["written"] = connection.execute(WRITTEN).fetchone()
     return found | {"schema": schema_of(connection)}
+
+
+def await_others(connection: Connection) -> None:
+    """Wait until the sessions of a backfill are gone: they hand in what they counted as they go."""
+    others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    others += " and backend_type = 'client backend'"
+    deadline = time.monotonic() + 10
+    while connection.execute(others).fetchone() != (0,) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def begin(context: Context, name: str) -> None:

@@ -23,7 +23,7 @@ from genonaut_lib.migration.runner import apply_plan, verify_phase
 from genonaut_lib.vocabulary import ContentSource
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
-from tests.integration.test_dry_run import begin
+from tests.integration.test_dry_run import await_others, begin
 from tests.migration.test_phases import apply, apply_before, confirmed, fill
 
 OFF_BY = 2.0
@@ -145,6 +145,7 @@ def test_planning_reads_no_large_table_in_full(name: str, context: Context, gall
     generation.generate(context.connection, generation.SHAPES["dense"], 1_500, 1)
     apply_before(context, name)
     read = "select sum(seq_tup_read) from pg_stat_user_tables where relname like 'content_items%'"
+    await_others(context.connection)
     context.connection.execute("select pg_stat_force_next_flush()")
     before = one(context.connection, read)
     preview(PHASES[name], context)
