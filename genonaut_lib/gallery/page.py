@@ -1,51 +1,78 @@
-"""Reading one page: the statement of a strategy, executed, its rows split into page and next position."""
+"""Reading one page: the statement of a strategy, executed, its rows split into page and neighbours."""
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from psycopg.rows import dict_row
-from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 
-from genonaut_lib.db.engine import Connection
-from genonaut_lib.gallery.query import GalleryQuery, Position
-from genonaut_lib.gallery.strategies import STRATEGIES, Shape, shape_of, values_of
+from genonaut_lib.db.pool import AsyncConnection
+from genonaut_lib.gallery.clauses import shape_of, values_of
+from genonaut_lib.gallery.query import GalleryQuery, Group, Position
+from genonaut_lib.gallery.statement import page_text
 from genonaut_lib.vocabulary import ContentSource
 
-_DIALECT = psycopg_dialect.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy types its dialects loosely
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Page:
-    """The rows of one page, each a mapping by column, and the position the next page starts after."""
+    """The rows of one page, each a mapping by column, and whether there are rows on either side of it.
 
-    rows: tuple[dict[str, Any], ...]
-    next_position: Position | None
+    `next_position` is where the next page starts after, `previous_position` where the one before ends;
+    None where there is none.
+    """
+
+    rows: tuple[Row, ...] = ()
+    next_position: Position | None = None
+    previous_position: Position | None = None
 
     @property
     def keys(self) -> list[str]:
         """The identity of each row, `regular/17`, in page order."""
         return [f"{ContentSource.from_partition(row['source_type']).junction}/{row['id']}" for row in self.rows]
 
+    @property
+    def has_next(self) -> bool:
+        """Whether rows come after this page."""
+        return self.next_position is not None
 
-@functools.cache
-def compiled(shape: Shape, strategy: str = "time_walk") -> bytes:
-    """Return the statement text of a shape under a strategy; `values_of` fills its names."""
-    return str(STRATEGIES[strategy].statement(shape).compile(dialect=_DIALECT)).encode()
+    @property
+    def has_previous(self) -> bool:
+        """Whether rows may come before this page: it did not start at the beginning."""
+        return self.previous_position is not None
 
 
-def read_page(connection: Connection, query: GalleryQuery, strategy: str = "time_walk") -> Page:
-    """Return the page; an empty one, without asking the database, where no source is read."""
+async def read_page(
+    connection: AsyncConnection,
+    query: GalleryQuery,
+    strategy: str = "time_walk",
+    ranked: Sequence[Group] | None = None,
+) -> Page:
+    """Return the page; an empty one, without asking the database, where no source is read.
+
+    `ranked` are the query's groups of tags, rarest first, if that is known.
+    """
     if not query.sources:
-        return Page((), None)
-    text = compiled(shape_of(query), strategy)
-    with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(text, values_of(query)).fetchall()
+        return Page()
+    text = page_text(shape_of(query), strategy)
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(text, values_of(query, ranked))
+        return page_of(query, await cursor.fetchall())
+
+
+def page_of(query: GalleryQuery, rows: Sequence[Row]) -> Page:
+    """Return the page that rows make, which came as they were read and one more than asked for if there are more."""
+    more = len(rows) > query.page_size
     shown = tuple(rows[: query.page_size])
-    return Page(shown, _position(shown[-1]) if len(rows) > query.page_size else None)
-
-
-def _position(row: dict[str, Any]) -> Position:
-    return Position(row["created_at"], ContentSource.from_partition(row["source_type"]), row["id"])
+    if query.backwards:
+        shown = shown[::-1]
+    if not shown:
+        return Page()
+    first, last = query.position_of(shown[0]), query.position_of(shown[-1])
+    is_first = query.after is None and query.page == 1
+    if query.backwards:
+        return Page(shown, last, first if more else None)
+    return Page(shown, last if more else None, None if is_first else first)

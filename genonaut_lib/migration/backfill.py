@@ -25,9 +25,10 @@ from genonaut_lib.vocabulary import ContentSource
 class BackfillTask:
     """One backfill: the SQL of a batch and the sources it walks.
 
-    `batch` takes %(after)s, %(upto)s and %(source)s, and returns (rows read, rows changed). `workers`
-    bounds the sessions where batches would lock the same rows. `writes` are the tables a batch
-    changes besides the source's own.
+    `batch` takes %(after)s, %(upto)s and %(source)s, and returns (rows read, rows changed). `careful`
+    does the same where `batch` failed on a key that is there already. `workers` bounds the sessions
+    where batches would lock the same rows. `writes` are the tables a batch changes besides the
+    source's own.
     """
 
     name: str
@@ -35,6 +36,7 @@ class BackfillTask:
     sources: tuple[ContentSource, ...] = tuple(ContentSource)
     workers: int = 64
     writes: tuple[str, ...] = ()
+    careful: Block | None = None
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -75,6 +75,7 @@ class Worker:
     connection: Connection | None = None
     _last: _Claim | None = None
     _tries: int = 0
+    _is_careful: bool = False
 
     @property
     def pid(self) -> int | None:
@@ -106,6 +107,8 @@ class Worker:
         while not self.orders.stop.is_set():
             try:
                 return self._batch()
+            except errors.UniqueViolation as error:
+                self._be_careful(error)
             except _RETRIED as error:
                 self._step_back(error)
             except psycopg.OperationalError as error:
@@ -124,7 +127,7 @@ class Worker:
             done = self._work(claim, started) if claim else None
         if claim is None:
             return self._is_more_to_come()
-        self._tries = 0
+        self._tries, self._is_careful = 0, False
         if done is not None:
             self.done(done)
             self._steer(done.rows_read, time.monotonic() - started)
@@ -161,7 +164,8 @@ class Worker:
         return row[0] if row else None
 
     def _change(self, claim: _Claim, end: int) -> tuple[int, int]:
-        statement = self.task.batch.sql(table=claim.source.table)
+        chosen = self.task.careful if self._is_careful and self.task.careful else self.task.batch
+        statement = chosen.sql(table=claim.source.table)
         values = {"after": claim.cursor, "upto": end, "source": claim.source.junction}
         # Not prepared: a generic plan would be made for batches of any size.
         row = self._session().execute(statement, values, prepare=False).fetchone()
@@ -192,6 +196,13 @@ class Worker:
             raise self._stuck(error) from error
         self.size = max(1, self.size // 2)
         self.orders.stop.wait(min(2.0, 0.05 * 2**self._tries))
+
+    def _be_careful(self, error: errors.UniqueViolation) -> None:
+        """Take the careful statement for this batch; raise where there is none, or it failed too."""
+        if self.task.careful is None or self._is_careful:
+            raise error
+        self._is_careful = True
+        self.retries += 1
 
     def _await_server(self, lost_at: float, error: Exception) -> None:
         """Wait a moment for a server that went away; raise once it stayed away for `reconnect_s`."""

@@ -28,7 +28,9 @@ from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verificati
 from genonaut_lib.vocabulary import ContentSource
 
 FILE = "backfill_content_tags"
-TASK = BackfillTask("backfill_content_tags", block(FILE, "batch"), writes=("content_tags",))
+TASK = BackfillTask(
+    "backfill_content_tags", block(FILE, "batch"), writes=("content_tags",), careful=block(FILE, "careful_batch")
+)
 VACUUM = action("vacuum:content_tags", block("upkeep", "vacuum"), table="content_tags")
 MODES = ("auto", "bulk", "online")
 
