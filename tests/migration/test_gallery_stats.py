@@ -151,7 +151,9 @@ def test_undo_leaves_nothing_behind(ready: Context) -> None:
     refresh(ready.connection)
     undo_phase(PHASE, ready)
     names = [*TABLES.values(), *INDEXES]
-    found = ready.connection.execute("select name from unnest(%s::text[]) name where to_regclass(name) is not null", [names])
+    found = ready.connection.execute(
+        "select name from unnest(%s::text[]) name where to_regclass(name) is not null", [names]
+    )
     assert found.fetchall() == []
 
 
