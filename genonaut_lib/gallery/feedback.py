@@ -13,10 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from genonaut_lib.gallery.choice import Choice
-from genonaut_lib.gallery.counts import CountMode, Total
 from genonaut_lib.gallery.estimates import Estimate, Portrait
-from genonaut_lib.gallery.page import Page
 from genonaut_lib.gallery.query import Creators, GalleryQuery, Group, Scope
 from genonaut_lib.gallery.statistics import Statistics
 
@@ -112,24 +109,6 @@ def learnt(lesson: Lesson, seen: Seen) -> Lesson:
         return lesson
     milliseconds = seen.milliseconds if before is None else math.sqrt(before.floor(seen.reach) * seen.milliseconds)
     return replace(lesson, slow={**lesson.slow, key: Slow(milliseconds, seen.reach)})
-
-
-def seen_on_page(query: GalleryQuery, page: Page, choice: Choice, milliseconds: float) -> Seen:
-    """Return what a page showed: all matches if it was not full and nothing lies before it, else some of them."""
-    begins = query.position is None and (query.page == 1 or bool(page.rows))
-    before = (query.page - 1) * query.page_size if page.rows else 0
-    rows = before + len(page.rows) + (1 if page.has_next else 0)
-    is_exact = begins and not page.has_next
-    return Seen(
-        choice.strategy, rows, is_exact, milliseconds, choice.estimated_ms, reach_of(query), choice.seed_rows
-    )  # fmt: skip
-
-
-def seen_in_count(total: Total, choice: Choice, milliseconds: float) -> Seen | None:
-    """Return what a count showed, None if it was not an exact one."""
-    if total.kind is not CountMode.EXACT or total.value is None:
-        return None
-    return Seen(choice.strategy, total.value, is_exact=True, milliseconds=milliseconds, estimated_ms=choice.estimated_ms)
 
 
 def reach_of(query: GalleryQuery) -> int:

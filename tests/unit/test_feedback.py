@@ -19,12 +19,11 @@ from genonaut_lib.gallery.feedback import (
     Lesson,
     Seen,
     learnt,
-    seen_in_count,
-    seen_on_page,
 )
 from genonaut_lib.gallery.order import Position, Sort
 from genonaut_lib.gallery.page import Page
 from genonaut_lib.gallery.query import MINE, GalleryQuery, Scope, TagMatch
+from genonaut_lib.gallery.sightings import seen_in_count, seen_on_page
 from genonaut_lib.gallery.statistics import Statistics
 from tests.paper import REFRESHED, REGULAR, TAGS, VIEWER
 
