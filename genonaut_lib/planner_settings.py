@@ -13,16 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Coefficients = dict[str, dict[str, float]]
 
-_READING = {"statement": 0.4, "handed": 0.012, "sorted": 0.0003, "searched": 0.05}
-_POSTINGS = {**_READING, "postings": 0.0003, "probes": 0.003, "fetched": 0.006}
+_READING = {"statement": 0.4, "shown": 0.02, "skipped": 0.0005, "sorted": 0.0003, "searched": 0.05, "scanned": 0.0008}
+_POSTINGS = {**_READING, "postings": 0.0003, "probes": 0.003, "fetched": 0.003}
 
 COEFFICIENTS: Coefficients = {
-    "time_walk": {**_READING, "walked": 0.002, "probes": 0.003, "probed_tags": 0.0003, "scanned": 0.0008},
-    "self_join": {**_POSTINGS, "joined": 0.0009, "scanned": 0.0008},
+    "time_walk": {**_READING, "walked": 0.002, "probes": 0.003, "probed_tags": 0.0003},
+    "self_join": {**_POSTINGS, "joined": 0.0009, "grouped": 0.0005},
     "group_having": {**_POSTINGS, "grouped": 0.0005},
     "two_phase_single": {**_POSTINGS, "grouped": 0.0005},
     "two_phase_dual": {**_POSTINGS, "joined": 0.0009, "grouped": 0.0005},
-    "materialized_view": {**_READING, "walked": 0.006, "probes": 0.003, "postings": 0.0001, "fetched": 0.006},
+    "materialized_view": {**_POSTINGS, "walked": 0.006},
 }
 """Milliseconds for each unit of each feature of a strategy's work; `gallery.costs` says what is counted.
 

@@ -4,7 +4,8 @@ A feature is such an amount; a strategy's cost is the sum of its features, each 
 milliseconds (`planner.coefficients`). The fit of coefficients and the choice read the same features:
 
     statement    1 for every statement
-    handed       rows each source hands to the merge, the skipped ones of a numbered page included
+    shown        rows of the page, each with its tags and its creator's name
+    skipped      rows before a numbered page
     sorted       matching rows of a sort that no index spares
     searched     items whose words are looked at
     walked       items taken in the order of an index, until the page is full
@@ -14,12 +15,12 @@ milliseconds (`planner.coefficients`). The fit of coefficients and the choice re
     postings     rows of the junction read along a tag
     joined       rows of further postings brought together with the first
     grouped      rows put into groups and counted
-    fetched      matching items looked up by id, one by one
+    fetched      items that carry the tags, looked up by id, one by one
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from genonaut_lib.gallery.estimates import Portrait
@@ -98,8 +99,11 @@ class Outlook:
 
     def shared(self) -> dict[str, float]:
         """Return what every strategy does."""
-        reach = 0 if self.reach is None else self.reach
-        return {"statement": 1.0, "handed": sum(min(float(reach), self.matching_in(one)) for one in self.portraits)}
+        if self.reach is None:
+            return {"statement": 1.0, "shown": 0.0, "skipped": 0.0}
+        offset = (self.query.page - 1) * self.query.page_size
+        skipped = min(float(offset), self.matching)
+        return {"statement": 1.0, "shown": min(float(self.reach), self.matching) - skipped, "skipped": skipped}
 
 
 def cost(features: Features, coefficients: Mapping[str, float]) -> float:
@@ -114,7 +118,7 @@ def time_walk(view: Outlook) -> Features:
         items = view.walked(one) if walks else one.items * one.share
         looks = _looks(one)
         taken += items
-        left += items * min(1.0, one.carrying / one.items) if one.items else 0.0
+        left += items * _share(one, one.carrying)
         probes += items * sum(looks)
         further += items * sum(look * (len(group) - 1) for look, group in zip(looks, view.groups, strict=True))
     return {
@@ -130,7 +134,7 @@ def time_walk(view: Outlook) -> Features:
 
 def self_join(view: Outlook) -> Features:
     """Return the work of reading or looking up one posting after the other, then fetching what is left."""
-    return _with_items(view, _joined(view, len(view.groups)), may_scan=True)
+    return _with_items(view, _joined(view, len(view.groups)))
 
 
 def group_having(view: Outlook) -> Features:
@@ -150,20 +154,29 @@ def two_phase_single(view: Outlook) -> Features:
 def two_phase_dual(view: Outlook) -> Features:
     """Return the work of looking up all tags of those who carry the two rarest."""
     read = _joined(view, 2)
+    looked_up = pair_of(view) if len(view.groups) > 2 else 0.0
     grouped = sum(_pair(one) * _carried(one, 2) for one in view.portraits)
-    return _with_items(view, {**read, "probes": read["probes"] + pair_of(view), "grouped": grouped})
+    work = {**read, "probes": read["probes"] + looked_up, "grouped": read["grouped"] + grouped}
+    return _with_items(view, work)
 
 
 def materialized_view(view: Outlook) -> Features:
     """Return the work of the cheaper of two ways: along dates, looking at each row's tags, or by the index of tags."""
     postings = sum(sum(one.sizes) for one in view.portraits)
     by_tags = _with_items(view, {"postings": postings})
+    # Each row that carries the tags is looked up once more, whether it is there and visible still.
+    by_tags["probes"] += by_tags["fetched"]
     if view.reach is None or view.query.sort.field is not SortField.CREATED_AT:
-        return by_tags
+        return {**by_tags, "walked": 0.0}
     walked = sum(view.walked(one) for one in view.portraits)
     if walked > by_tags["fetched"] + postings / LOOKUP_ROWS:
-        return by_tags
-    return {**view.shared(), "walked": walked, "searched": walked if view.query.search else 0.0}
+        return {**by_tags, "walked": 0.0}
+    left = sum(view.walked(one) * _share(one, one.carrying) for one in view.portraits)
+    return {
+        **dict.fromkeys(by_tags, 0.0), **view.shared(),
+        "walked": walked, "probes": left * (2 if view.query.exclude else 1),
+        "searched": left if view.query.search else 0.0,
+    }  # fmt: skip
 
 
 def seed_of(view: Outlook) -> float:
@@ -182,35 +195,48 @@ def grouping_megabytes(view: Outlook) -> float:
     return groups * GROUP_BYTES / 1e6
 
 
-def _with_items(view: Outlook, read: Mapping[str, float], *, may_scan: bool = False) -> dict[str, float]:
-    """Add the work after the postings: matching items are fetched, searched, checked for exclusion and sorted."""
+def _with_items(view: Outlook, read: Mapping[str, float]) -> dict[str, float]:
+    """Add the work after the postings: items that carry the tags are fetched, searched, checked for exclusion, sorted.
+
+    A page looks each of them up; a count leaves PostgreSQL the choice of reading all items instead.
+    """
     fetched = scanned = 0.0
     for one in view.portraits:
-        scans = may_scan and one.carrying > SCAN_SHARE * one.items
+        scans = view.reach is None and one.carrying > SCAN_SHARE * one.items
         fetched, scanned = (fetched, scanned + one.items) if scans else (fetched + one.carrying, scanned)
     carrying = sum(one.carrying for one in view.portraits)
-    probes = read.get("probes", 0.0) + (carrying if view.query.exclude else 0.0)
-    found = {"probes": probes, "fetched": fetched, "searched": carrying if view.query.search else 0.0}
-    scans_too = {"scanned": scanned} if may_scan else {}
-    return {**view.shared(), **read, **found, **scans_too, "sorted": view.matching if view.reach is not None else 0.0}
+    return {
+        **view.shared(),
+        **read,
+        "probes": read.get("probes", 0.0) + (carrying if view.query.exclude else 0.0),
+        "fetched": fetched,
+        "scanned": scanned,
+        "searched": carrying if view.query.search else 0.0,
+        "sorted": view.matching if view.reach is not None else 0.0,
+    }
 
 
 def _joined(view: Outlook, places: int) -> dict[str, float]:
-    """Return the work of bringing the first postings together, each read or looked up, whichever is less."""
-    postings = joined = probes = 0.0
+    """Return the work of bringing the first postings together, each read or looked up, whichever is less.
+
+    The postings of a family are read in full: its items are told apart before they are joined.
+    """
+    work = dict.fromkeys(("postings", "joined", "probes", "grouped"), 0.0)
     for one in view.portraits:
-        postings += one.sizes[0]
-        for size, before in zip(one.sizes[1:places], one.passing, strict=False):
-            looked_up = before * LOOKUP_ROWS < size
-            joined, probes = (joined, probes + before) if looked_up else (joined + size, probes)
-    return {"postings": postings, "joined": joined, "probes": probes}
+        for place, group in enumerate(view.groups[:places]):
+            size, before = one.sizes[place], one.passing[place - 1] if place else 0.0
+            is_family = len(group) > 1
+            looked_up = place > 0 and not is_family and before * LOOKUP_ROWS < size
+            work["probes" if looked_up else "joined" if place else "postings"] += before if looked_up else size
+            work["grouped"] += size if is_family else 0.0
+    return work
 
 
 def _looks(one: Portrait) -> list[float]:
     """Return for each group how often it is looked up in an item: until the first that the item does not carry."""
     if not one.sizes:
         return []
-    return [1.0, *(min(1.0, passed / max(one.items, 1)) for passed in one.passing[:-1])]
+    return [1.0, *(_share(one, passed) for passed in one.passing[:-1])]
 
 
 def _pair(one: Portrait) -> float:
@@ -218,9 +244,12 @@ def _pair(one: Portrait) -> float:
 
 
 def _carried(one: Portrait, known: int) -> float:
-    """Return how many groups an item carries on average of which `known` are known to be carried."""
-    further: Sequence[float] = one.sizes[known:]
-    return known + sum(min(1.0, size / one.items) for size in further) if one.items else 0.0
+    """Return how many rows an item has on average of the groups but the first `known`."""
+    return sum(_share(one, size) for size in one.sizes[known:])
+
+
+def _share(one: Portrait, items: float) -> float:
+    return min(1.0, items / max(one.items, 1))
 
 
 Work = Callable[[Outlook], Features]
