@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,7 @@ def _source(items: Sequence[Item], every: int) -> SourceStatistics:
 def known(items: int, cardinalities: Mapping[uuid.UUID, int], *, size: int = 1_000) -> Statistics:
     """Return statistics of the regular source whose tags fall independently of each other.
 
-    The sample holds `size` items; which of them carry a tag is drawn by the tag's own stride.
+    The sample holds `size` items; which of them carry a tag is drawn with a fixed seed for its place.
     """
     carriers = {tag: _spread(place, size, count / items) for place, (tag, count) in enumerate(cardinalities.items())}
     sample = Sample(size, (1 << size) - 1, {tag: bits for tag, bits in carriers.items() if bits})
@@ -59,9 +60,9 @@ def known(items: int, cardinalities: Mapping[uuid.UUID, int], *, size: int = 1_0
 
 
 def _spread(place: int, size: int, share: float) -> int:
-    """Return bits of about `share` of the sample, the same for the same place: a low-discrepancy sequence."""
-    step = (0.6180339887498949 * (place + 1) * (place + 1)) % 1 or 0.5
-    return sum(1 << bit for bit in range(size) if (bit * step + place / 7) % 1 < share)
+    """Return bits of about `share` of the sample, the same for the same place."""
+    draw = random.Random(place + 1)
+    return sum(1 << bit for bit in range(size) if draw.random() < share)
 
 
 def matches(item: Item, query: GalleryQuery) -> bool:

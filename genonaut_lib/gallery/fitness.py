@@ -118,7 +118,7 @@ def _looking_pairs_up(view: Outlook, _work: Features) -> str:
 
 
 def _viewing(_view: Outlook, work: Features) -> str:
-    if "walked" in work:
+    if work["walked"]:
         return f"walking {many(work['walked'], 'row')} of the view"
     return f"fetching {many(work['fetched'], 'row')} of the view"
 

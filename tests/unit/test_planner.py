@@ -166,7 +166,7 @@ def test_cost_mode_takes_what_is_obviously_right(name: str) -> None:
         assert found.strategy != "time_walk"
     elif strategy == "self_join":
         assert found.strategy in {"self_join", "two_phase_single", "group_having"}
-        assert found.considered["time_walk"] > 3 * found.considered[found.strategy]
+        assert found.considered["time_walk"] > 1.5 * found.considered[found.strategy]
     else:
         assert found.strategy == strategy
 
@@ -323,7 +323,7 @@ def test_a_walk_that_took_far_longer_is_not_chosen_again_for_that_filter() -> No
 def test_rows_that_were_seen_correct_the_next_choice() -> None:
     """Independent on paper, nearly apart in truth: after one page that was not full the walk is known to be long."""
     asked = GalleryQuery(TAGS[:2], TagMatch.ALL, scope=REGULAR_ONLY)
-    statistics = known(ITEMS, dict.fromkeys(TAGS[:2], 20_000))
+    statistics = known(ITEMS, dict.fromkeys(TAGS[:2], HALF))
     feedback = Feedback()
     feedback.learn(asked, statistics, Seen("self_join", 3, is_exact=True, milliseconds=1, estimated_ms=1, reach=26))
     before, after = (choose(asked, statistics, KNOBS, feedback=one) for one in (None, feedback))
