@@ -13,7 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Coefficients = dict[str, dict[str, float]]
 
-_READING = {"statement": 0.4, "shown": 0.02, "skipped": 0.0005, "sorted": 0.0003, "searched": 0.05, "scanned": 0.0008}
+_READING = {
+    "statement": 0.4, "groups": 0.02, "shown": 0.02, "skipped": 0.0005, "sorted": 0.0003, "searched": 0.05,
+    "scanned": 0.0008,
+}  # fmt: skip
 _POSTINGS = {**_READING, "postings": 0.0003, "probes": 0.003, "fetched": 0.003}
 
 COEFFICIENTS: Coefficients = {

@@ -4,6 +4,7 @@ A feature is such an amount; a strategy's cost is the sum of its features, each 
 milliseconds (`planner.coefficients`). The fit of coefficients and the choice read the same features:
 
     statement    1 for every statement
+    groups       groups of tags that the statement names, in each source: what planning it grows with
     shown        rows of the page, each with its tags and its creator's name
     skipped      rows before a numbered page
     sorted       matching rows of a sort that no index spares
@@ -99,11 +100,12 @@ class Outlook:
 
     def shared(self) -> dict[str, float]:
         """Return what every strategy does."""
+        named = {"statement": 1.0, "groups": float(len(self.groups) * len(self.portraits))}
         if self.reach is None:
-            return {"statement": 1.0, "shown": 0.0, "skipped": 0.0}
+            return {**named, "shown": 0.0, "skipped": 0.0}
         offset = (self.query.page - 1) * self.query.page_size
         skipped = min(float(offset), self.matching)
-        return {"statement": 1.0, "shown": min(float(self.reach), self.matching) - skipped, "skipped": skipped}
+        return {**named, "shown": min(float(self.reach), self.matching) - skipped, "skipped": skipped}
 
 
 def cost(features: Features, coefficients: Mapping[str, float]) -> float:
