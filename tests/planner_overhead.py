@@ -30,12 +30,12 @@ def gallery(size: int) -> Statistics:
 
 
 def microseconds(work: Callable[[], object]) -> str:
-    """Return median and 99th percentile of many runs."""
+    """Return median and 99th percentile of the processor time of many runs."""
     taken = []
     for _ in range(ROUNDS):
-        started = time.perf_counter_ns()
+        started = time.thread_time_ns()
         work()
-        taken.append((time.perf_counter_ns() - started) / 1_000)
+        taken.append((time.thread_time_ns() - started) / 1_000)
     return f"p50 {figures.median(taken):6.1f} us, p99 {figures.quantiles(taken, n=100)[98]:6.1f} us"
 
 
