@@ -22,9 +22,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg import errors as sqlstate
+from psycopg.rows import tuple_row
 
 from genonaut_lib.db.pool import AsyncConnection
-from genonaut_lib.errors import CursorKeyMissing, InvalidCursor, InvalidSettings
+from genonaut_lib.errors import CursorKeyMissing, InvalidCursor, InvalidSettings, MissingPrivilege
 from genonaut_lib.gallery.order import Position, SortField, SortValue
 from genonaut_lib.gallery.query import GalleryQuery, Group
 from genonaut_lib.settings import CURSOR_KEY_VARIABLE, Settings
@@ -105,15 +106,21 @@ async def open_signer(settings: Settings, connection: AsyncConnection) -> Signer
 
 
 async def load_key(connection: AsyncConnection) -> bytes:
-    """Return the key that the database keeps for cursors; raise CursorKeyMissing when it has none."""
-    try:
-        found = await connection.execute("select key from workbench.service_keys where name = 'cursor'")
-        row = await found.fetchone()
-    except sqlstate.UndefinedTable:
-        row = None
+    """Return the key that the database keeps for cursors.
+
+    Raises CursorKeyMissing when it keeps none, MissingPrivilege when this user may not read it.
+    """
+    async with connection.cursor(row_factory=tuple_row) as cursor:
+        try:
+            await cursor.execute("select key from workbench.service_keys where name = 'cursor'")
+            row = await cursor.fetchone()
+        except sqlstate.UndefinedTable:
+            row = None
+        except sqlstate.InsufficientPrivilege as error:
+            hint = f"Set {CURSOR_KEY_VARIABLE}, or grant SELECT on workbench.service_keys to whoever serves the gallery."
+            raise MissingPrivilege("The database user may not read the key for cursors.", hint=hint) from error
     if row is None:
-        hint = f"Run 50_refresh_tag_stats, whose first step makes one, or set {CURSOR_KEY_VARIABLE}."
-        raise CursorKeyMissing(hint=hint)
+        raise CursorKeyMissing(hint=f"Run 50_refresh_tag_stats, which makes one, or set {CURSOR_KEY_VARIABLE}.")
     return bytes(row[0])
 
 

@@ -29,7 +29,9 @@ cross join lateral (
 union
 select t.name, t.name from tags t where t.name = any(%(variants)s::text[])
 union
-select a.spelling, t.name from tag_aliases a join tags t on t.id = a.tag_id where a.spelling = any(%(variants)s::text[]);
+select a.spelling, t.name
+from tag_aliases a join tags t on t.id = a.tag_id
+where a.spelling = any(%(variants)s::text[]);
 
 -- name: families
 -- Each tag with its descendants, as pairs. `union` takes a pair once, so a circle that somebody wrote ends where it
