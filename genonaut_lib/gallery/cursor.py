@@ -117,7 +117,7 @@ async def load_key(connection: AsyncConnection) -> bytes:
         except sqlstate.UndefinedTable:
             row = None
         except sqlstate.InsufficientPrivilege as error:
-            hint = f"Set {CURSOR_KEY_VARIABLE}, or grant SELECT on workbench.service_keys to whoever serves the gallery."
+            hint = f"Set {CURSOR_KEY_VARIABLE}, or grant this user SELECT on workbench.service_keys."
             raise MissingPrivilege("The database user may not read the key for cursors.", hint=hint) from error
     if row is None:
         raise CursorKeyMissing(hint=f"Run 50_refresh_tag_stats, which makes one, or set {CURSOR_KEY_VARIABLE}.")

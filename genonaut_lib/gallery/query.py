@@ -101,7 +101,8 @@ class GalleryQuery:
         if not 1 <= self.page_size <= MAX_PAGE_SIZE:
             problem = f"page_size is {self.page_size}, and must be from 1 to {MAX_PAGE_SIZE}."
             raise InvalidInput(problem, field="page_size")
-        if not 1 <= self.page <= (last := MAX_REACH // self.page_size):
+        last = MAX_REACH // self.page_size
+        if not 1 <= self.page <= last:
             problem = f"page is {self.page}; pages of {self.page_size} count from 1 to {last}."
             raise InvalidInput(problem, hint="Cursors reach further than page numbers.", field="page")
         if sum((self.after is not None, self.before is not None, self.page > 1)) > 1:

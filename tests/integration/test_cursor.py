@@ -41,7 +41,7 @@ def walk(ask: Ask, query: GalleryQuery, *, backwards: bool) -> list[str]:
     """Return the keys of all pages from the query's own to the last in a direction, by cursors alone."""
     keys: list[str] = []
     for _ in range(100):
-        page: Page = ask(lambda reader: read_page(reader, query))
+        page: Page = ask(lambda reader, query=query: read_page(reader, query))
         keys = [*page.keys, *keys] if backwards else [*keys, *page.keys]
         position = page.previous_position if backwards else page.next_position
         if position is None:
@@ -50,7 +50,7 @@ def walk(ask: Ask, query: GalleryQuery, *, backwards: bool) -> list[str]:
     raise AssertionError("the walk does not end")
 
 
-@pytest.mark.parametrize(("field", "descending"), itertools.product(SortField, (True, False)))
+@pytest.mark.parametrize(("field", "descending"), list(itertools.product(SortField, (True, False))))
 def test_cursors_walk_every_order_to_its_end_and_back(
     field: SortField, descending: bool, ask: Ask, filled: Gallery
 ) -> None:
@@ -66,9 +66,7 @@ def test_cursors_walk_every_order_to_its_end_and_back(
 
 def keep_key(connection: Connection, key: bytes) -> None:
     connection.execute("create schema if not exists workbench")
-    connection.execute(
-        "create table if not exists workbench.service_keys (name text primary key, key bytea not null)"
-    )
+    connection.execute("create table if not exists workbench.service_keys (name text primary key, key bytea not null)")
     connection.execute(
         "insert into workbench.service_keys (name, key) values ('cursor', %s)"
         " on conflict (name) do update set key = excluded.key",

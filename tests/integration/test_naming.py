@@ -12,12 +12,13 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.gallery import naming
-from genonaut_lib.gallery.naming import MAX_FAMILY, MOST_ADVISED, MOST_NEAR, NEIGHBOURS, family, families, resolve
+from genonaut_lib.gallery.naming import MAX_FAMILY, MOST_ADVISED, MOST_NEAR, NEIGHBOURS, families, family, resolve
+from genonaut_lib.migration.phases import Context
 from genonaut_lib.vocabulary import tag_id, tag_slug
 from tests.factories import Gallery
+from tests.migration.test_phases import apply
 
 Ask = Callable[..., Any]
-Migrate = Callable[[], None]
 SEEDED = [
     "anime", " Anime ", "science fiction", "devel::lang:perl", "implemented-in::perl", "café", "impressionism", "猫",
 ]  # fmt: skip
@@ -47,11 +48,11 @@ MISSPELT = {
 
 
 @pytest.fixture
-def tagged(connection: Connection, gallery: Gallery, migrate: Migrate) -> Connection:
-    """A migrated gallery with a handful of tags."""
+def tagged(context: Context, gallery: Gallery) -> Connection:
+    """A handful of tags, as the migration seeds them; its later phases leave these tables alone."""
     gallery.legacy_item(SEEDED)
-    migrate()
-    return connection
+    apply(context, "seed_tags")
+    return context.connection
 
 
 def make_tag(connection: Connection, name: str, slug: str = "") -> uuid.UUID:

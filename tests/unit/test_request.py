@@ -180,7 +180,7 @@ def test_the_rest_of_a_request_becomes_the_query() -> None:
     assert (query.page, query.page_size, query.stale) == (3, 50, True)
 
 
-@pytest.mark.parametrize(("field", "order"), product(SortField, ("asc", "desc")))
+@pytest.mark.parametrize(("field", "order"), list(product(SortField, ("asc", "desc"))))
 def test_every_sort_is_taken(field: SortField, order: str) -> None:
     """Five fields, both ways."""
     query = untagged(GalleryRequest(sort_field=field.value, sort_order=order))
