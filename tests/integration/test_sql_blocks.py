@@ -40,6 +40,7 @@ FIRST_STAGE_OF = {
     "generation": "seed_tags",
     "ledger": "seed_tags",
     "measurements": "expand_tag_columns",
+    "naming": "expand_tag_columns",
     "pressure": "seed_tags",
     "estimates": "seed_tags",
     "session": "seed_tags",
@@ -53,7 +54,6 @@ FIRST_STAGE_OF = {
     "attach_partitions": ATTACHED,
     "create_sidecars": ATTACHED,
     "cut_over": ATTACHED,
-    "naming": "expand_tag_columns",
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -84,6 +84,8 @@ VALUES: dict[str, object] = {
     "case_name": "c", "path": "p", "query": Jsonb({}), "row_keys": Jsonb([]), "p50_ms": 0.5, "p95_ms": 0.5,
     "samples": 3, "seed": 1, "first": 1, "last": 10, "items": 10, "ties": 1, "rate": 1e-9, "facets": ["style"],
     "key": "k", "pid": 1, "marker": "m",
+    "words": ["anime"], "ids": [uuid.UUID(int=3)], "starts": ["anime"], "variants": ["anim"], "neighbours": 5,
+    "scanned": 100,
     "ignored": [], "tables": ["content_items"], "pids": [1], "timeout": "500ms",
     "ledger": "workbench",
     "kind": "variant", "decision": "map", "reason": None,
@@ -93,8 +95,6 @@ VALUES: dict[str, object] = {
     "rows_per_second": 1.0, "eta_s": 1.0, "active_s": 1.0, "event": "paused", "silent_s": 5.0, "id": 1,
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
     "rows_examined": 1,
-    "words": ["anime"], "ids": [uuid.UUID(int=3)], "starts": ["anime"], "variants": ["anim"], "neighbours": 5,
-    "scanned": 100,
 }  # fmt: skip
 COLUMNS = {"ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true")}
 """Parts of a sample's statement that are no table."""

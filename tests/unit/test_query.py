@@ -10,16 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genonaut_lib.errors import InvalidInput
-from genonaut_lib.gallery.query import (
-    EVERYTHING,
-    MAX_PAGE_SIZE,
-    MAX_REACH,
-    MINE,
-    Creators,
-    GalleryQuery,
-    Scope,
-    TagMatch,
-)
+from genonaut_lib.gallery.query import EVERYTHING, MAX_PAGE_SIZE, MINE, Creators, GalleryQuery, Scope, TagMatch
 from genonaut_lib.vocabulary import ContentSource
 
 VIEWER = uuid.UUID(int=1)
@@ -107,24 +98,3 @@ def test_replaced_query_is_checked_again() -> None:
 def test_any_is_the_default_match() -> None:
     """Several tags without a word mean any of them."""
     assert GalleryQuery().match is TagMatch.ANY
-
-
-@pytest.mark.parametrize("page", [0, -1, MAX_REACH // 25 + 1, 10**30])
-def test_a_page_number_out_of_range_is_refused(page: int) -> None:
-    """Pages count from 1, and their rows by numbers that PostgreSQL takes."""
-    with pytest.raises(InvalidInput, match=f"page is {page}; pages of 25 count from 1") as caught:
-        GalleryQuery(page=page)
-    assert caught.value.field == "page"
-
-
-def test_the_last_page_that_numbers_reach_is_taken() -> None:
-    """Both bounds belong to the range."""
-    assert GalleryQuery(page=MAX_REACH // 25).page == MAX_REACH // 25
-
-
-@pytest.mark.parametrize(("values", "field"), [({"page_size": 0}, "page_size"), ({"scope": MINE}, "viewer")])
-def test_a_refusal_names_the_field(values: dict[str, object], field: str) -> None:
-    """Whoever made the query can show the problem where it is."""
-    with pytest.raises(InvalidInput) as caught:
-        GalleryQuery(**values)  # type: ignore[arg-type]
-    assert caught.value.field == field

@@ -9,7 +9,18 @@ import pytest
 
 from genonaut_lib.errors import InvalidInput, UnknownTag
 from genonaut_lib.gallery.naming import Resolved
-from genonaut_lib.gallery.query import EVERYTHING, NOTHING, Creators, Scope, Sort, SortField, TagMatch
+from genonaut_lib.gallery.query import (
+    EVERYTHING,
+    MAX_REACH,
+    MINE,
+    NOTHING,
+    Creators,
+    GalleryQuery,
+    Scope,
+    Sort,
+    SortField,
+    TagMatch,
+)
 from genonaut_lib.gallery.request import (
     LONGEST_SEARCH,
     SOURCE_TYPES,
@@ -185,6 +196,27 @@ def test_every_sort_is_taken(field: SortField, order: str) -> None:
     """Five fields, both ways."""
     query = untagged(GalleryRequest(sort_field=field.value, sort_order=order))
     assert query.sort == Sort(field, descending=order == "desc")
+
+
+@pytest.mark.parametrize("page", [0, -1, MAX_REACH // 25 + 1, 10**30])
+def test_a_page_number_out_of_range_is_refused(page: int) -> None:
+    """Pages count from 1, and their rows by numbers that PostgreSQL takes."""
+    error = refusal(page=page)
+    assert error.message.startswith(f"page is {page}; pages of 25 count from 1")
+    assert error.hint == "Cursors reach further than page numbers."
+
+
+def test_the_last_page_that_numbers_reach_is_taken() -> None:
+    """Both bounds belong to the range."""
+    assert untagged(GalleryRequest(page=MAX_REACH // 25)).page == MAX_REACH // 25
+
+
+@pytest.mark.parametrize(("values", "field"), [({"page_size": 0}, "page_size"), ({"scope": MINE}, "viewer")])
+def test_a_query_s_own_refusal_names_the_field(values: dict[str, object], field: str) -> None:
+    """Whoever made the query can show the problem where it is."""
+    with pytest.raises(InvalidInput) as caught:
+        GalleryQuery(**values)  # type: ignore[arg-type]
+    assert caught.value.field == field
 
 
 def test_words_are_sorted_into_wanted_families_and_excluded() -> None:
