@@ -25,6 +25,34 @@ class Refused(GenonautError):
 class InvalidInput(Refused):
     """A value given by the caller is malformed or unknown."""
 
+    def __init__(self, message: str | None = None, *, hint: str | None = None, field: str | None = None) -> None:
+        self.field = field
+        super().__init__(message, hint=hint)
+
+
+class UnknownTag(InvalidInput):
+    """No tag is called by this word."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        field: str | None = None,
+        word: str = "",
+        near: tuple[str, ...] = (),
+    ) -> None:
+        self.word, self.near = word, near
+        super().__init__(message, hint=hint, field=field)
+
+
+class InvalidCursor(InvalidInput):
+    """The cursor is none of this query's."""
+
+
+class CursorKeyMissing(Refused):
+    """There is no key to sign cursors with."""
+
 
 class InvalidSettings(Refused):
     """The settings cannot be used."""

@@ -1,7 +1,7 @@
 """Typed knobs: `params/<environment>.yaml`, with environment variables on top.
 
-Secrets come only from the environment (`DATABASE_URL`, `REDIS_URL`); a params file that holds a
-password is refused. Unknown keys are refused with the nearest known name. Units are in the names.
+Secrets come only from the environment (`DATABASE_URL`, `REDIS_URL`, `GENONAUT_CURSOR_KEY`); a params file
+that holds a password is refused. Unknown keys are refused with the nearest known name. Units are in the names.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from genonaut_lib.errors import InvalidSettings, ProjectNotFound
 from genonaut_lib.planner_settings import PlannerSettings
 
 ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
 PREFIX = "GENONAUT_"
-_NOT_KNOBS = {ENVIRONMENT_VARIABLE, "GENONAUT_STATE", "GENONAUT_RUN_ID", "GENONAUT_CONFIRM"}
+CURSOR_KEY_VARIABLE = "GENONAUT_CURSOR_KEY"
+SHORTEST_CURSOR_KEY = 32
+_NOT_KNOBS = {ENVIRONMENT_VARIABLE, "GENONAUT_STATE", "GENONAUT_RUN_ID", "GENONAUT_CONFIRM", CURSOR_KEY_VARIABLE}
 
 
 class _Section(BaseModel):
@@ -114,6 +116,19 @@ class Settings(_Section):
     notebooks: dict[str, dict[str, Any]] = {}
     database_url: SecretStr | None = Field(None, exclude=True)
     redis_url: SecretStr | None = Field(None, exclude=True)
+    cursor_key: SecretStr | None = Field(None, exclude=True)
+
+    @field_validator("cursor_key")
+    @classmethod
+    def _require_long_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and any(len(key) < SHORTEST_CURSOR_KEY for key in _split(value)):
+            raise ValueError(f"each key of {CURSOR_KEY_VARIABLE} needs at least {SHORTEST_CURSOR_KEY} characters")
+        return value
+
+    @property
+    def cursor_keys(self) -> tuple[bytes, ...]:
+        """The keys of `cursor_key`, which commas separate: the first signs cursors, all are accepted."""
+        return () if self.cursor_key is None else tuple(key.encode() for key in _split(self.cursor_key))
 
     @property
     def database_kind(self) -> Literal["external", "embedded"]:
@@ -189,13 +204,13 @@ def nearest(word: str, known: list[str]) -> str:
 
 def _parse(file: Path, name: str) -> Settings:
     content = _read(file)
-    if {"database_url", "redis_url", "environment"} & set(content):
+    if {"database_url", "redis_url", "cursor_key", "environment"} & set(content):
         raise InvalidSettings(
-            f"{file.name} holds database_url, redis_url or environment.",
-            hint="Addresses come from DATABASE_URL and REDIS_URL, the name from the file's own.",
+            f"{file.name} holds database_url, redis_url, cursor_key or environment.",
+            hint=f"They come from DATABASE_URL, REDIS_URL and {CURSOR_KEY_VARIABLE}, the name from the file's own.",
         )
     _overlay(content)
-    values = {"environment": name, **content, **_addresses()}
+    values = {"environment": name, **content, **_secrets()}
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -219,8 +234,8 @@ def _read(file: Path) -> dict[str, Any]:
     return {key: value for key, value in content.items() if value is not None}
 
 
-def _addresses() -> dict[str, str]:
-    pairs = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL"}
+def _secrets() -> dict[str, str]:
+    pairs = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL", "cursor_key": CURSOR_KEY_VARIABLE}
     return {field: os.environ[name] for field, name in pairs.items() if os.environ.get(name)}
 
 
@@ -239,6 +254,10 @@ def _overlay(content: dict[str, Any]) -> None:
             section[path[-1]] = yaml.safe_load(text)
         except yaml.YAMLError:
             raise InvalidSettings(f"The value of {variable} is not YAML.") from None
+
+
+def _split(keys: SecretStr) -> list[str]:
+    return [key.strip() for key in keys.get_secret_value().split(",")]
 
 
 def _explain(error: ValidationError, source: str) -> str:

@@ -12,6 +12,8 @@ from genonaut_lib.gallery.order import NEWEST, Position, Sort, SortField
 from genonaut_lib.vocabulary import ContentSource
 
 MAX_PAGE_SIZE = 1_000
+MAX_REACH = 2**31 - 2
+"""The last row that a page number may reach: statements bind row numbers as four-byte integers, and read one more."""
 
 Group = tuple[uuid.UUID, ...]
 """Tags of which an item must carry one; sorted, each once."""
@@ -97,19 +99,25 @@ class GalleryQuery:
 
     def _require_page(self) -> None:
         if not 1 <= self.page_size <= MAX_PAGE_SIZE:
-            raise InvalidInput(f"page_size is {self.page_size}, and must be from 1 to {MAX_PAGE_SIZE}.")
-        if self.page < 1:
-            raise InvalidInput(f"page is {self.page}; pages count from 1.")
+            problem = f"page_size is {self.page_size}, and must be from 1 to {MAX_PAGE_SIZE}."
+            raise InvalidInput(problem, field="page_size")
+        last = MAX_REACH // self.page_size
+        if not 1 <= self.page <= last:
+            problem = f"page is {self.page}; pages of {self.page_size} count from 1 to {last}."
+            raise InvalidInput(problem, hint="Cursors reach further than page numbers.", field="page")
         if sum((self.after is not None, self.before is not None, self.page > 1)) > 1:
-            raise InvalidInput("A page lies after a position, or before one, or has a number: give one of the three.")
+            problem = "A page lies after a position, or before one, or has a number: give one of the three."
+            raise InvalidInput(problem, field="page")
         position = self.position
         if position is not None and position.value is None and not self.sort.field.is_nullable:
-            raise InvalidInput(f"Every item has a {self.sort.field}; a position without one lies nowhere.")
+            problem = f"Every item has a {self.sort.field}; a position without one lies nowhere."
+            raise InvalidInput(problem, field="cursor")
 
     def _require_viewer(self) -> None:
         needs_viewer = {Creators.MINE, Creators.COMMUNITY} & {self.scope.regular, self.scope.auto}
         if needs_viewer and self.viewer is None:
-            raise InvalidInput("A query for one's own or the community's items needs a viewer.")
+            problem = "A query for one's own or the community's items needs a viewer."
+            raise InvalidInput(problem, hint="Say who looks, or ask for everybody's items.", field="viewer")
 
     @property
     def sources(self) -> tuple[ContentSource, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +16,7 @@ from psycopg import conninfo, sql
 
 from genonaut_lib.cli import options
 from genonaut_lib.cli.app import run_guarded
+from genonaut_lib.db.pool import AsyncConnection, open_session
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.settings import Settings, load_settings, project_root
 from tests.factories import Gallery
@@ -89,3 +92,13 @@ def migrate(context: Context, gallery: Gallery) -> Callable[[], None]:
             apply(context, name)
 
     return run
+
+
+@pytest.fixture
+def ask(settings: Settings) -> Iterator[Callable[[Callable[[AsyncConnection], Coroutine[Any, Any, Any]]], Any]]:
+    """Ask the test's own database a reader's question: `ask(lambda reader: read_page(reader, query))`."""
+    with asyncio.Runner() as runner:
+        session = open_session(settings)
+        reader = runner.run(session.__aenter__())  # type: ignore[arg-type]  # one session for all questions
+        yield lambda question: runner.run(question(reader))
+        runner.run(session.__aexit__(None, None, None))  # type: ignore[arg-type]

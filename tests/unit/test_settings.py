@@ -179,7 +179,7 @@ def test_pipelines_file_is_no_environment(params: Path) -> None:
     assert environments() == ["lab"]
 
 
-@pytest.mark.parametrize("key", ["database_url", "redis_url", "environment"])
+@pytest.mark.parametrize("key", ["database_url", "redis_url", "cursor_key", "environment"])
 def test_address_in_the_file_is_refused_without_repeating_it(params: Path, key: str) -> None:
     """Addresses come from the environment only, and a refused one is not shown."""
     error = refusal(params, f"{key}: postgresql://ada:{SECRET}@host/gallery\n")
@@ -272,6 +272,37 @@ def test_secrets_show_in_no_rendering_of_the_settings(params: Path, monkeypatch:
     """Neither repr nor text nor a dump holds an address."""
     monkeypatch.setenv("DATABASE_URL", f"postgresql://ada:{SECRET}@host/gallery")
     monkeypatch.setenv("REDIS_URL", f"redis://:{SECRET}@host")
+    settings = load_settings("lab")
+    shown = [repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()]
+    assert not [text for text in shown if SECRET in text]
+
+
+def test_the_first_of_several_cursor_keys_comes_first(params: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key is text and never YAML; commas part them, and blanks about them do not count."""
+    monkeypatch.setenv("GENONAUT_CURSOR_KEY", f"{'1' * 32}, {'a: [' * 8}")
+    assert load_settings("lab").cursor_keys == (b"1" * 32, b"a: [" * 8)
+
+
+def test_no_cursor_key_means_the_database_s_own(params: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exported but empty key is none."""
+    monkeypatch.setenv("GENONAUT_CURSOR_KEY", "")
+    assert load_settings("lab").cursor_keys == ()
+
+
+@pytest.mark.parametrize("key", [SECRET * 2, f"{'k' * 32},{SECRET}", f"{'k' * 32},"])
+def test_a_short_cursor_key_is_refused_without_repeating_it(
+    params: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Each of them needs 32 characters."""
+    monkeypatch.setenv("GENONAUT_CURSOR_KEY", key)
+    with pytest.raises(InvalidSettings, match="GENONAUT_CURSOR_KEY needs at least 32") as caught:
+        load_settings("lab")
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_cursor_key_shows_in_no_rendering_of_the_settings(params: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads a log could forge cursors otherwise."""
+    monkeypatch.setenv("GENONAUT_CURSOR_KEY", SECRET * 3)
     settings = load_settings("lab")
     shown = [repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()]
     assert not [text for text in shown if SECRET in text]
