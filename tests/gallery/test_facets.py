@@ -20,7 +20,7 @@ from genonaut_lib.content.generation import SHAPES, generate
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import AsyncConnection, open_session
 from genonaut_lib.errors import InvalidInput
-from genonaut_lib.gallery.facet_sampling import interval
+from genonaut_lib.gallery.facet_sampling import interval, sample_tags
 from genonaut_lib.gallery.facets import FacetCount, Facets, SamplePlan, facets
 from genonaut_lib.gallery.order import Position, Sort, SortField
 from genonaut_lib.gallery.planner import Choice
@@ -333,13 +333,21 @@ def test_over_its_budget_the_count_is_a_sample_that_holds(dense: Connection, rea
     assert counts_of(read(GalleryQuery(), top=200)) == sorted(true.items(), key=lambda one: (-one[1], one[0]))
 
 
-def test_a_sample_goes_on_until_it_is_large_enough(dense: Connection, read: Read) -> None:
-    """Within its budget batch after batch is drawn, and no id twice."""
-    session_budget = {"budget_ms": 1, "top": 1}
-    one = read(GalleryQuery(), **session_budget, plan=SamplePlan(batch=10, enough=1))
-    assert one.sampled
-    assert one.sample_size is not None
-    assert 0 < one.sample_size <= 10
+@pytest.mark.parametrize(
+    ("plan", "least", "most"),
+    [
+        (SamplePlan(batch=10, enough=50), 50, 59), (SamplePlan(batch=10, most=30), 1, 30),
+        (SamplePlan(batch=7), 160, 160),
+    ],
+)  # fmt: skip
+def test_a_sample_grows_until_it_is_large_enough(
+    plan: SamplePlan, least: int, most: int, filled: Connection, session: tuple[asyncio.Runner, AsyncConnection]
+) -> None:
+    """Batch after batch, up to enough items or the most ids, or to every id once."""
+    filled.execute("update content_items_all set is_private = false")
+    runner, connection = session
+    found = runner.run(sample_tags(connection, GalleryQuery(), plan, budget_s=600))
+    assert least <= found.items <= most
 
 
 def test_a_statement_cancelled_by_somebody_is_an_error(
