@@ -73,7 +73,9 @@ def _names(connection: Connection, *wanted: uuid.UUID) -> Mapping[uuid.UUID, str
 def _way(connection: Connection, start: uuid.UUID, end: uuid.UUID) -> Path | None:
     """Return the names on a shortest way from a tag up to another, without the first; None if no way leads there."""
     above: dict[uuid.UUID, list[tuple[uuid.UUID, str]]] = {}
-    for child, parent, name in connection.execute(block("hierarchy", "edges_above").sql(), {"tag_id": start}).fetchall():
+    for child, parent, name in connection.execute(
+        block("hierarchy", "edges_above").sql(), {"tag_id": start}
+    ).fetchall():
         above.setdefault(child, []).append((parent, name))
     ways: dict[uuid.UUID, Path] = {start: ()}
     waiting = [start]

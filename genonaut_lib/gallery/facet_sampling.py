@@ -83,11 +83,11 @@ class _Tally:
 
     def add(self, drawn: int, rows: Sequence[tuple[Any, ...]]) -> None:
         self.drawn += drawn
-        for tag, name, items in rows:
+        for tag, name, number in rows:
             if tag is None:
-                self.items += items
+                self.items += number
             else:
-                self.carriers[tag, name] += items
+                self.carriers[tag, name] += number
 
     def scaled(self, width: int) -> tuple[FacetCount, ...]:
         return tuple(
@@ -96,9 +96,7 @@ class _Tally:
         )
 
 
-async def sample_tags(
-    connection: AsyncConnection, query: GalleryQuery, plan: SamplePlan, budget_s: float
-) -> Sampled:
+async def sample_tags(connection: AsyncConnection, query: GalleryQuery, plan: SamplePlan, budget_s: float) -> Sampled:
     """Return what a sample says of the tags of a query's items; one batch is drawn whatever the budget.
 
     A batch looks up a bounded number of items, by key, so that it needs no timeout.
@@ -176,13 +174,15 @@ def _ranges_text(sources: tuple[ContentSource, ...]) -> bytes:
 
 @functools.cache
 def _sample_text(shape: Shape) -> bytes:
-    """Rows are (tag, name, items), and one without a tag that counts the items, those without tags included."""
+    """Rows are (tag, name, its carriers), and one without a tag that counts the items, those without tags included."""
     drawn = union_all(*(_drawn(shape, source) for source in shape.sources)).cte("drawn")
     link = content_tags.alias("facet")
     same_item = and_(link.c.content_id == drawn.c.id, link.c.content_source == drawn.c.content_source)
-    carried = select(link.c.tag_id, func.count().label("items")).join_from(drawn, link, same_item)
+    carried = select(link.c.tag_id, func.count().label("carriers")).join_from(drawn, link, same_item)
     counted = carried.group_by(link.c.tag_id).subquery("counted")
-    named = select(counted.c.tag_id, tags.c.name, counted.c.items).join_from(counted, tags, tags.c.id == counted.c.tag_id)
+    named = select(counted.c.tag_id, tags.c.name, counted.c.carriers).join_from(
+        counted, tags, tags.c.id == counted.c.tag_id
+    )
     size = select(cast(null(), Uuid), cast(null(), Text), func.count()).select_from(drawn)
     return text_of(union_all(size, named))
 

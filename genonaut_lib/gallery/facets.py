@@ -144,12 +144,12 @@ def exact_text(shape: Shape, strategy: str) -> bytes:
     """Return the text of the statement that counts the tags of every item of a filter."""
     branches = [select(_branch(shape, source, strategy).subquery()) for source in shape.sources]
     found = union_all(*branches).subquery("found")
-    items: ColumnElement[int] = cast(func.sum(found.c.items), BigInteger).label("items")
-    counted = select(found.c.tag_id, items).group_by(found.c.tag_id).subquery("counted")
+    carriers: ColumnElement[int] = cast(func.sum(found.c.carriers), BigInteger).label("carriers")
+    counted = select(found.c.tag_id, carriers).group_by(found.c.tag_id).subquery("counted")
     return text_of(
-        select(counted.c.tag_id, tags.c.name, counted.c.items)
+        select(counted.c.tag_id, tags.c.name, counted.c.carriers)
         .join_from(counted, tags, tags.c.id == counted.c.tag_id)
-        .order_by(counted.c.items.desc(), tags.c.name.collate("C").asc())
+        .order_by(counted.c.carriers.desc(), tags.c.name.collate("C").asc())
         .limit(bindparam("top", type_=Integer))
     )
 
@@ -159,7 +159,7 @@ def _branch(shape: Shape, source: ContentSource, strategy: str) -> Select[Any]:
     matched = match_statement(only(shape, source), STRATEGIES[strategy]).subquery("matched")
     link = content_tags.alias("facet")
     same_item = and_(link.c.content_id == matched.c.id, link.c.content_source == word(source.junction))
-    counted = select(link.c.tag_id, func.count().label("items")).join_from(matched, link, same_item)
+    counted = select(link.c.tag_id, func.count().label("carriers")).join_from(matched, link, same_item)
     return counted.group_by(link.c.tag_id)
 
 

@@ -170,7 +170,7 @@ def _beyond(shape: _Shape) -> list[ColumnElement[bool]]:
     """Return the keyset clause: tags that are listed after the place."""
     if not shape.has_place:
         return []
-    value, later = _value(shape), BY_NAME > bindparam("from_name", type_=String)
+    value, later = _value(shape), BY_NAME.op(">", is_comparison=True)(bindparam("from_name", type_=String))
     if shape.from_null:
         return [and_(value.is_(None), later)]
     place = bindparam("from_value", type_=value.type)

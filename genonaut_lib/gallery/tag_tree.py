@@ -166,7 +166,9 @@ def _forest_text() -> bytes:
 @functools.cache
 def _walk_text(*, up: bool) -> bytes:
     walk = _walk(*_ends(up))
-    met = select(func.unnest(walk.c.frontier).label("id"), walk.c.depth).where(walk.c.depth > _number(0)).subquery("met")
+    met = (
+        select(func.unnest(walk.c.frontier).label("id"), walk.c.depth).where(walk.c.depth > _number(0)).subquery("met")
+    )
     statement = tag_rows(met.c.depth).join_from(tags, met, met.c.id == tags.c.id).order_by(met.c.depth.asc())
     return text_of(_bounded(statement))
 

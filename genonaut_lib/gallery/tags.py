@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import uuid
 
-from sqlalchemy import bindparam, literal_column, select, union_all
+from sqlalchemy import ColumnElement, bindparam, literal_column, select, union_all
 from sqlalchemy.types import BigInteger, Integer, String, Uuid
 
 from genonaut_lib.db.pool import AsyncConnection
@@ -94,15 +94,19 @@ def _by_id_text() -> bytes:
 @functools.cache
 def _by_name_text() -> bytes:
     spelling, canonical = bindparam("spelling", type_=String), bindparam("canonical", type_=String)
-    alias, rank = tag_aliases.c, [literal_column(str(place)).label("rank") for place in range(4)]
+    alias = tag_aliases.c
     meant = union_all(
-        select(tags.c.id, rank[0]).where(tags.c.name == canonical),
-        select(tags.c.id, rank[1]).where(tags.c.slug == canonical),
-        select(alias.tag_id, rank[2]).where(alias.spelling == spelling),
-        select(alias.tag_id, rank[3]).where(alias.spelling == canonical),
+        select(tags.c.id, _rank(1)).where(tags.c.name == canonical),
+        select(tags.c.id, _rank(2)).where(tags.c.slug == canonical),
+        select(alias.tag_id, _rank(3)).where(alias.spelling == spelling),
+        select(alias.tag_id, _rank(4)).where(alias.spelling == canonical),
     ).subquery("meant")
     best = select(meant.c.id).order_by(meant.c.rank).limit(literal_column("1")).scalar_subquery()
     return text_of(tag_rows().where(tags.c.id == best))
+
+
+def _rank(place: int) -> ColumnElement[int]:
+    return literal_column(str(place), Integer).label("rank")
 
 
 __all__ = [

@@ -359,7 +359,7 @@ def test_a_statement_cancelled_by_somebody_is_an_error(
     async def ask() -> Facets:
         asked = asyncio.create_task(facets(connection, GalleryQuery(), budget_ms=LONG_MS))
         waits = "select wait_event_type = 'Lock' from pg_stat_activity where pid = %s"
-        while filled.execute(waits, [connection.info.backend_pid]).fetchone() != (True,):
+        while filled.execute(waits, [connection.info.backend_pid]).fetchone() != (True,):  # noqa: ASYNC110  # the event is in the server
             await asyncio.sleep(0.01)
         filled.execute("select pg_cancel_backend(%s)", [connection.info.backend_pid])
         return await asked
