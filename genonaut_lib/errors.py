@@ -167,11 +167,9 @@ class HierarchyTooLarge(Refused):
 
 
 class CycleRefused(Refused):
-    """The tag would become its own ancestor.
-
-    `path` holds the names on the way from the tag back to itself, each the child of the next.
-    """
+    """The tag would become its own ancestor."""
 
     def __init__(self, message: str | None = None, *, hint: str | None = None, path: tuple[str, ...] = ()) -> None:
+        # Names on the way from the tag back to itself, each the child of the next.
         self.path = path
         super().__init__(message, hint=hint)
