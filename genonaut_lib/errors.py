@@ -192,3 +192,20 @@ class NotebookFailed(GenonautError):
 
 class RunInterrupted(GenonautError):
     """The run was interrupted."""
+
+
+class StatisticsMissing(Refused):
+    """The database has no statistics of its tags."""
+
+
+class HierarchyTooLarge(Refused):
+    """The answer about the hierarchy of tags is larger than what was allowed."""
+
+
+class CycleRefused(Refused):
+    """The tag would become its own ancestor."""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None, path: tuple[str, ...] = ()) -> None:
+        # Names on the way from the tag back to itself, each the child of the next.
+        self.path = path
+        super().__init__(message, hint=hint)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Executable,
     FromClause,
     Select,
+    SelectBase,
     bindparam,
     case,
     func,
@@ -72,6 +73,16 @@ def count_statement(shape: Shape, strategy: Strategy) -> Executable:
         for source in shape.sources
     ]
     return union_all(*counts)
+
+
+def match_statement(shape: Shape, strategy: Strategy) -> SelectBase:
+    """Return the statement whose rows are (partition key, id) of every item a filter means, whatever the page."""
+    return union_all(
+        *(
+            _matching(shape, strategy, source, [word(source.partition).label("source_type"), ITEM.id])
+            for source in shape.sources
+        )
+    )
 
 
 def _tags_of(rows: FromClause) -> ColumnElement[Any]:

@@ -57,6 +57,7 @@ FIRST_STAGE_OF = {
     "statistics": ATTACHED,
     "tag_stats": ATTACHED,
     "cut_over": ATTACHED,
+    "hierarchy": "expand_tag_columns",
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -99,6 +100,7 @@ VALUES: dict[str, object] = {
     "rows_per_second": 1.0, "eta_s": 1.0, "active_s": 1.0, "event": "paused", "silent_s": 5.0, "id": 1,
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
     "rows_examined": 1, "viewer": uuid.UUID(int=5), **ContentSource.spellings(),
+    "tag_id": uuid.UUID(int=3), "child_id": uuid.UUID(int=3), "parent_id": uuid.UUID(int=5),
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
