@@ -6,6 +6,7 @@ import enum
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.gallery.order import NEWEST, Position, Sort, SortField
@@ -149,7 +150,8 @@ class GalleryQuery:
 
 
 def _unique(tags: Iterable[uuid.UUID]) -> Group:
-    return tuple(sorted(set(tags)))
+    # By the numbers they are ordered by anyway: UUIDs compare in Python code, and a family may have thousands.
+    return tuple(sorted(set(tags), key=attrgetter("int")))
 
 
 __all__ = [
