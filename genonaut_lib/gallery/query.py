@@ -104,7 +104,7 @@ class GalleryQuery:
             raise InvalidInput(problem, field="page_size")
         last = MAX_REACH // self.page_size
         if not 1 <= self.page <= last:
-            problem = f"page is {self.page}; pages of {self.page_size} count from 1 to {last}."
+            problem = f"page is {self.page}; pages count from 1, those of {self.page_size} rows to {last}."
             raise InvalidInput(problem, hint="Cursors reach further than page numbers.", field="page")
         if sum((self.after is not None, self.before is not None, self.page > 1)) > 1:
             problem = "A page lies after a position, or before one, or has a number: give one of the three."
