@@ -6,6 +6,7 @@ import enum
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.gallery.order import NEWEST, Position, Sort, SortField
@@ -103,7 +104,7 @@ class GalleryQuery:
             raise InvalidInput(problem, field="page_size")
         last = MAX_REACH // self.page_size
         if not 1 <= self.page <= last:
-            problem = f"page is {self.page}; pages of {self.page_size} count from 1 to {last}."
+            problem = f"page is {self.page}; pages count from 1, those of {self.page_size} rows to {last}."
             raise InvalidInput(problem, hint="Cursors reach further than page numbers.", field="page")
         if sum((self.after is not None, self.before is not None, self.page > 1)) > 1:
             problem = "A page lies after a position, or before one, or has a number: give one of the three."
@@ -149,7 +150,8 @@ class GalleryQuery:
 
 
 def _unique(tags: Iterable[uuid.UUID]) -> Group:
-    return tuple(sorted(set(tags)))
+    # By the numbers they are ordered by anyway: UUIDs compare in Python code, and a family may have thousands.
+    return tuple(sorted(set(tags), key=attrgetter("int")))
 
 
 __all__ = [

@@ -89,16 +89,17 @@ class Named:
 async def to_query(connection: AsyncConnection, request: GalleryRequest, signer: Signer, max_tags: int) -> GalleryQuery:
     """Return the query that a request means; one round trip for all words, and one for all families.
 
-    Raises InvalidInput, with the name of the field, for whatever is malformed, unknown or contradictory
-    and for more than `max_tags` tags; UnknownTag, with near names, for a word that means no tag, unless
-    the request is lenient; InvalidCursor for a cursor that is none of this query's.
+    Raises InvalidInput, with the name of the field, for whatever is malformed, unknown or contradictory,
+    and for more than `max_tags` tags wanted or excluded; UnknownTag, with near names, for a word that
+    means no tag, unless the request is lenient; InvalidCursor for a cursor that is none of this query's.
     """
     query = untagged(request)
     words = words_of(request, max_tags)
     every = [word for several in words.values() for word in several]
     resolved = await resolve(connection, every, suggest=not request.lenient)
     named = tags_of(request, words, resolved)
-    query = replace(query, scope=NOTHING) if named is None else await _tagged(connection, query, named, max_tags)
+    query = replace(query, scope=NOTHING) if named is None else await _tagged(connection, query, named)
+    _require_few(query, max_tags)
     return query if request.cursor is None else signer.decode(request.cursor, query)
 
 
@@ -140,7 +141,7 @@ def words_of(request: GalleryRequest, max_tags: int) -> dict[str, tuple[str, ...
     given = {"tags": request.tags, "families": request.families, "exclude": request.exclude}
     words = {field: tuple(dict.fromkeys(_words(field, value))) for field, value in given.items()}
     if sum(map(len, words.values())) > max_tags * SPELLINGS:
-        raise _too_many(f"more than {max_tags * SPELLINGS} words for tags", max_tags)
+        raise _too_many("tags", f"has more than {max_tags * SPELLINGS} words for tags", max_tags)
     return words
 
 
@@ -162,11 +163,8 @@ def tags_of(request: GalleryRequest, words: Mapping[str, tuple[str, ...]], resol
     return None if lacking and not chooses else named
 
 
-async def _tagged(connection: AsyncConnection, query: GalleryQuery, named: Named, max_tags: int) -> GalleryQuery:
+async def _tagged(connection: AsyncConnection, query: GalleryQuery, named: Named) -> GalleryQuery:
     """Return the query with its tags; a family of one is a tag like any other."""
-    count = len(named.tags | named.families | named.exclude)
-    if count > max_tags:
-        raise _too_many(f"{count} tags", max_tags)
     groups = (await families(connection, named.families)).values()
     alone = {group[0] for group in groups if len(group) == 1}
     return replace(
@@ -175,6 +173,15 @@ async def _tagged(connection: AsyncConnection, query: GalleryQuery, named: Named
         families=tuple(group for group in groups if len(group) > 1),
         exclude=tuple(named.exclude),
     )
+
+
+def _require_few(query: GalleryQuery, max_tags: int) -> None:
+    """Refuse too many tags; a family counts as one, and what is wanted and what is excluded each by themselves."""
+    wanted, excluded = len(query.tags) + len(query.families), len(query.exclude)
+    if wanted > max_tags:
+        raise _too_many("tags", f"names {wanted} tags", max_tags)
+    if excluded > max_tags:
+        raise _too_many("exclude", f"excludes {excluded} tags", max_tags)
 
 
 def _older_scope(request: GalleryRequest) -> Scope:
@@ -245,9 +252,9 @@ def _invalid(
     return InvalidInput(f"Invalid {called or field} {shown}; valid: {valid}.", hint=hint, field=field)
 
 
-def _too_many(given: str, max_tags: int) -> InvalidInput:
-    problem = f"The request names {given}, and a query takes at most {max_tags} tags."
-    return InvalidInput(problem, hint="Name fewer, or raise the knob planner.max_tags.", field="tags")
+def _too_many(field: str, does: str, max_tags: int) -> InvalidInput:
+    problem = f"The request {does}, and a query takes at most {max_tags} tags."
+    return InvalidInput(problem, hint="Name fewer, or raise the knob planner.max_tags.", field=field)
 
 
 def _unknown(words: Mapping[str, tuple[str, ...]], resolved: Resolved) -> UnknownTag:

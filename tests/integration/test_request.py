@@ -98,14 +98,21 @@ def test_a_lenient_request_finds_what_it_can(match: str, expected: list[str], as
 
 
 def test_the_limit_counts_tags_and_not_words(ask: Ask, seeded: Gallery) -> None:
-    """Two tags in eight words are two; a third is one too many wherever it stands."""
+    """Two tags in eight words are two, and as many may be excluded; a third is one too many."""
     words = ["cat", "Cat", " cat", str(CAT), "dog", "Dog", "DOG", str(DOG)]
-    assert len(query_of(ask, 2, tags=words).tags) == 2
-    for field in ("tags", "families", "exclude"):
-        values = {"tags": words, field: [*(words if field == "tags" else []), "devel"]}
-        with pytest.raises(InvalidInput, match=r"names 3 tags.*at most 2 tags.*planner\.max_tags") as caught:
-            query_of(ask, 2, **values)
-        assert caught.value.field == "tags"
+    query = query_of(ask, 2, tags=words, families=["cat"], exclude=words)
+    assert (len(query.tags), len(query.exclude)) == (2, 2)
+
+
+@pytest.mark.parametrize(("third", "field"), [("tags", "tags"), ("families", "tags"), ("exclude", "exclude")])
+def test_one_tag_too_many_is_refused_with_limit_and_knob(third: str, field: str, ask: Ask, seeded: Gallery) -> None:
+    """Wanted tags and families count together."""
+    first = "exclude" if third == "exclude" else "tags"
+    values = {"tags": [], "families": [], "exclude": [], first: ["cat", "dog"]}
+    values[third] = [*values[third], "devel"]
+    with pytest.raises(InvalidInput, match=r"s 3 tags, .* at most 2 tags.*planner\.max_tags") as caught:
+        query_of(ask, 2, **values)
+    assert caught.value.field == field
 
 
 def test_a_malformed_request_asks_the_database_nothing(ask: Ask, connection: Connection) -> None:
