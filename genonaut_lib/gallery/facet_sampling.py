@@ -8,6 +8,7 @@ tag tells how many such items there are, and nothing else about the tables has t
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import random
 import time
@@ -58,7 +59,7 @@ class SamplePlan:
     The same `seed` draws the same ids; None draws others each time.
     """
 
-    batch: int = 1_000
+    batch: int = 200
     enough: int = 2_000
     most: int = 50_000
     seed: int | None = None
@@ -140,11 +141,20 @@ async def _ranges(connection: AsyncConnection, sources: tuple[ContentSource, ...
 
 def _draws(ranges: Mapping[ContentSource, range], plan: SamplePlan) -> Iterator[Mapping[ContentSource, list[int]]]:
     """Yield batches of ids by source, every id of every source as likely as any other, none twice."""
-    width = _width(ranges)
+    places = _places(_width(ranges), plan)
+    while batch := list(itertools.islice(places, plan.batch)):
+        yield _by_source(ranges, batch)
+
+
+def _places(width: int, plan: SamplePlan) -> Iterator[int]:
+    """Yield distinct places one by one: most samples end long before the most that may be drawn."""
     dice = random.Random(plan.seed)  # noqa: S311  # a sample is no secret
-    places = dice.sample(range(width), min(plan.most, width))
-    for first in range(0, len(places), plan.batch):
-        yield _by_source(ranges, places[first : first + plan.batch])
+    seen: set[int] = set()
+    while len(seen) < min(plan.most, width):
+        place = dice.randrange(width)
+        if place not in seen:
+            seen.add(place)
+            yield place
 
 
 def _by_source(ranges: Mapping[ContentSource, range], places: Sequence[int]) -> Mapping[ContentSource, list[int]]:
