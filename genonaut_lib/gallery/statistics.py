@@ -120,10 +120,7 @@ async def load(connection: AsyncConnection) -> Statistics:
     statistics, with `refreshed_at` None.
     """
     rows = [_Row(*row) for row in await _rows(connection, "load", {})]
-    found: dict[str, list[_Row]] = {source.junction: [] for source in ContentSource}
-    for row in rows:
-        found[row.source].append(row)
-    sources = {source: _source_of(found[source.junction]) for source in ContentSource}
+    sources = {source: _source_of([row for row in rows if row.source == source.junction]) for source in ContentSource}
     moments = [row.refreshed_at for row in rows if row.refreshed_at is not None]
     return Statistics(sources, min(moments, default=None))
 
@@ -154,9 +151,13 @@ class _Row(NamedTuple):
     kind: str
     source: str
     tag: uuid.UUID | None
+    tags: list[uuid.UUID] | None
     figure: int | None
-    slots: list[int] | None
+    figures: list[int] | None
     refreshed_at: datetime | None
+
+
+_NO_ROW = _Row("", "", None, None, None, None, None)
 
 
 async def _rows(connection: AsyncConnection, name: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -170,16 +171,15 @@ async def _rows(connection: AsyncConnection, name: str, values: Mapping[str, Any
 
 
 def _source_of(rows: Sequence[_Row]) -> SourceStatistics:
-    totals = next((row.figure for row in rows if row.kind == "source"), None)
-    sample = next((row for row in rows if row.kind == "sample"), None)
-    tags = [row for row in rows if row.tag is not None]
+    of_kind = {row.kind: row for row in rows if row.kind != "carriers"}
+    items, counted, sampled = (of_kind.get(kind, _NO_ROW) for kind in ("items", "cardinalities", "sample"))
     return SourceStatistics(
-        items=totals or 0,
-        cardinalities={row.tag: row.figure for row in tags if row.tag and row.figure},
+        items=items.figure or 0,
+        cardinalities=dict(zip(counted.tags or (), counted.figures or (), strict=True)),
         sample=Sample(
-            size=0 if sample is None else sample.figure or 0,
-            public=0 if sample is None else _bits(sample.slots or ()),
-            carriers={row.tag: _bits(row.slots) for row in tags if row.tag and row.slots},
+            size=sampled.figure or 0,
+            public=_bits(sampled.figures or ()),
+            carriers={row.tag: _bits(row.figures) for row in rows if row.tag and row.figures},
         ),
     )
 

@@ -1,18 +1,19 @@
 -- name: load
--- One statement, hence one snapshot: a refresh is seen whole or not at all. Three kinds of rows: the totals of
--- a source, the slots of its sample that everybody sees, and the cardinality and slots of each tag.
-select 'source' as kind, content_source, null::uuid as tag_id, items as figure, null::integer[] as slots, refreshed_at
+-- One statement, hence one snapshot: a refresh is seen whole or not at all. Four kinds of rows of a source: its
+-- items; the cardinalities of all tags, as two arrays, since rows by the hundred thousand are dear to read; the
+-- size of its sample and the slots that everybody sees; and for each sampled tag the slots that carry it.
+select 'items' as kind, content_source, null::uuid as tag_id, null::uuid[] as tag_ids, items as figure,
+       null::bigint[] as figures, refreshed_at
 from workbench.source_statistics
 union all
-select 'sample', content_source, null, count(*), array_agg(slot) filter (where not is_private), null
+select 'cardinalities', content_source, null, array_agg(tag_id), null, array_agg(cardinality), null
+from tag_cardinality_stats group by content_source
+union all
+select 'sample', content_source, null, null, count(*), array_agg(slot::bigint) filter (where not is_private), null
 from workbench.tag_sample group by content_source
 union all
-select 'tag', content_source, tag_id, k.cardinality, c.slots, null
-from tag_cardinality_stats k
-full join (
-    select s.content_source, t.tag_id, array_agg(s.slot) as slots
-    from workbench.tag_sample s cross join unnest(s.tag_ids) t (tag_id) group by 1, 2
-) c using (content_source, tag_id);
+select 'carriers', s.content_source, t.tag_id, null, null, array_agg(s.slot::bigint), null
+from workbench.tag_sample s cross join unnest(s.tag_ids) t (tag_id) group by s.content_source, t.tag_id;
 
 -- name: source_counts
 -- What is public and not the viewer's own is the community's; private items of others count for nobody.
