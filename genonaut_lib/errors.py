@@ -156,3 +156,7 @@ class NotebookFailed(GenonautError):
 
 class RunInterrupted(GenonautError):
     """The run was interrupted."""
+
+
+class ViewMissing(Refused):
+    """The materialised view of the gallery is not there, or was never filled."""
