@@ -137,9 +137,7 @@ def visible(shape: Shape, items: FromClause = content_items_all) -> list[ColumnE
     return [or_(public, items.c.creator_id == _viewer()) if shape.has_viewer else public]
 
 
-def created_by(
-    shape: Shape, source: ContentSource, items: FromClause = content_items_all
-) -> list[ColumnElement[bool]]:
+def created_by(shape: Shape, source: ContentSource, items: FromClause = content_items_all) -> list[ColumnElement[bool]]:
     """Return the creator clause of a source: none at all where everybody's items are wanted."""
     creators = shape.scope.of(source)
     if creators is Creators.MINE:
@@ -186,7 +184,7 @@ def carries(
     `probed` keeps PostgreSQL from making a join of it: the index is looked into once for each item.
     """
     same_item = and_(LINK.content_id == items.c.id, LINK.content_source == word(source.junction))
-    rows = select(literal_column("1")).select_from(content_tags).where(same_item, tag_clause)
+    rows: Select[Any] = select(literal_column("1")).select_from(content_tags).where(same_item, tag_clause)
     return (fenced(rows) if probed else rows).correlate(items).exists()
 
 

@@ -19,7 +19,6 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    literal_column,
     select,
     true,
     union_all,
@@ -123,7 +122,8 @@ def _count(shape: Shape, strategy: Strategy, source: ContentSource) -> Select[An
     """Return the number of items of a source that the filter means."""
     narrowing = _narrowing(shape, strategy, source)
     items, matched = narrowing.items, narrowing.matched
-    rows = select(literal_column(f"'{source.partition}'"), func.count()).select_from(items)
+    columns: list[ColumnElement[Any]] = [word(source.partition), func.count()]
+    rows: Select[Any] = select(*columns).select_from(items)
     if matched is not None:
         rows = rows.join(matched, matched.c.content_id == items.c.id)
     return rows.where(*narrowing.clauses, *shared(shape, source, walks=narrowing.walks, items=items))
@@ -136,5 +136,3 @@ def _narrowing(shape: Shape, strategy: Strategy, source: ContentSource) -> Narro
 
 def _compiled(statement: Executable) -> bytes:
     return str(statement.compile(dialect=_DIALECT)).encode()  # type: ignore[attr-defined]
-
-

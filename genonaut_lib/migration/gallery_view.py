@@ -40,11 +40,13 @@ def refresh(connection: Connection, settings: DatabaseSettings = DEFAULTS) -> da
     if not _exists(connection):
         raise CheckFailed(f"There is no {NAME} to refresh.", hint="Make it first: gallery_view.create(connection).")
     name = "refresh" if is_ready(connection) else "fill"
-    moment = _now(connection)
-    note = sql.Literal(f"genonaut workbench, refreshed at {moment.isoformat()}")
-    run_ddl(connection, block(FILE, name).sql(note=note), settings)
+    dated = sql.SQL(";\n").join([block(FILE, name).sql(), block(FILE, "date").sql()])
+    run_ddl(connection, dated, settings)
     run_ddl(connection, block("upkeep", "analyze").sql(table=NAME), settings)
-    return moment
+    state = _state(connection)
+    assert state is not None
+    assert state[1] is not None
+    return state[1]
 
 
 def drop(connection: Connection, settings: DatabaseSettings = DEFAULTS) -> None:
@@ -72,10 +74,3 @@ def _exists(connection: Connection) -> bool:
 def _state(connection: Connection) -> tuple[bool, datetime | None] | None:
     row = connection.execute(block(FILE, "state").sql()).fetchone()
     return None if row is None else (row[0], row[1])
-
-
-def _now(connection: Connection) -> datetime:
-    row = connection.execute("select clock_timestamp()").fetchone()
-    assert row is not None
-    moment: datetime = row[0]
-    return moment

@@ -37,14 +37,24 @@ from pg_class c where c.oid = to_regclass('public.unified_content_with_tags');
 -- lock: ACCESS EXCLUSIVE on unified_content_with_tags (nobody reads it before it is filled)
 -- The first time; there is nothing to compare with yet.
 refresh materialized view unified_content_with_tags;
-comment on materialized view unified_content_with_tags is {note};
 
 -- name: refresh
 -- lock: EXCLUSIVE on unified_content_with_tags
--- Readers go on with what it held before. The comment commits with the rows it dates.
+-- lint: allow concurrently-in-transaction because PostgreSQL takes this one in a transaction block, unlike those on indexes
+-- Readers go on with what it held before.
 refresh materialized view concurrently unified_content_with_tags;
-comment on materialized view unified_content_with_tags is {note};
+
+-- name: date
+-- lock: SHARE UPDATE EXCLUSIVE on unified_content_with_tags
+-- Sent in one transaction with the refresh, whose rows are at least as new as the moment that began.
+do $$
+begin
+    execute format('comment on materialized view unified_content_with_tags is %L', 'genonaut workbench, refreshed at '
+                   || to_char(transaction_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
+end
+$$;
 
 -- name: drop
 -- lock: ACCESS EXCLUSIVE on unified_content_with_tags
+-- lint: allow ban-drop-view because readers fall back on the tables it was made of
 drop materialized view unified_content_with_tags;

@@ -16,9 +16,7 @@ from tests.gallery.oracle import Oracle
 
 SORTS = [Sort(field, descending) for field in SortField for descending in (True, False)]
 SCOPES = [Scope(regular, auto) for regular in Creators for auto in Creators]
-ANONYMOUS_SCOPES = [
-    scope for scope in SCOPES if not {Creators.MINE, Creators.COMMUNITY} & {scope.regular, scope.auto}
-]
+ANONYMOUS_SCOPES = [scope for scope in SCOPES if not {Creators.MINE, Creators.COMMUNITY} & {scope.regular, scope.auto}]
 
 tag = st.sampled_from(TAGS) | st.sampled_from(TAGS[:4]) | st.sampled_from(UNKNOWN)
 tags = st.one_of(st.just(()), st.lists(tag, max_size=3).map(tuple), st.lists(tag, max_size=22).map(tuple))
@@ -34,7 +32,7 @@ term = st.builds("{}{}".format, st.sampled_from(("", "", "", "-")), word | phras
 search = st.one_of(st.just(""), st.just(""), st.lists(term, min_size=1, max_size=3).map(" ".join), noise)
 
 VALUES: dict[SortField, st.SearchStrategy[Any]] = {
-    SortField.CREATED_AT: st.builds(lambda day, minutes: day + timedelta(minutes=minutes), st.sampled_from(DAYS), st.sampled_from((-1, 0, 1))),
+    SortField.CREATED_AT: st.sampled_from([day + timedelta(minutes=minutes) for day in DAYS for minutes in (-1, 0, 1)]),
     SortField.QUALITY_SCORE: st.sampled_from(QUALITIES) | st.floats(-2, 2),
     SortField.TITLE: st.sampled_from((*TITLES, *OTHER_TITLES)),
 }  # fmt: skip

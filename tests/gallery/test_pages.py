@@ -131,7 +131,9 @@ def test_all_strategies_show_the_same_columns(bare: Built) -> None:
 def test_a_search_takes_wildcards_and_quotes_for_what_they_are(bare: Built) -> None:
     """Neither LIKE's nor SQL's own characters mean anything."""
     add(bare, title="cat", prompt="it's a 100% match")
-    found = {text: len(bare.page(GalleryQuery(search=text)).rows) for text in ("c%t", "c_t", "it's", "100%", "' or 1=1")}
+    found = {
+        text: len(bare.page(GalleryQuery(search=text)).rows) for text in ("c%t", "c_t", "it's", "100%", "' or 1=1")
+    }
     assert found == {"c%t": 0, "c_t": 0, "it's": 1, "100%": 1, "' or 1=1": 0}
 
 

@@ -10,10 +10,8 @@ from genonaut_lib.gallery.strategies.two_phase import DUAL, SINGLE
 from genonaut_lib.settings import nearest
 
 STRATEGIES: dict[str, Strategy] = {
-    strategy.name: strategy
-    for strategy in (TimeWalk(), SelfJoin(), GroupHaving(), SINGLE, DUAL, MaterializedView())
+    strategy.name: strategy for strategy in (TimeWalk(), SelfJoin(), GroupHaving(), SINGLE, DUAL, MaterializedView())
 }
-
 
 
 def strategy_named(name: str) -> Strategy:

@@ -32,11 +32,16 @@ class Narrowing:
 class Strategy(Protocol):
     """One shape of statement. Strategies differ in time, never in rows.
 
-    `stale` says that it answers from the materialised view, hence only queries that allow that.
+    A stale one answers only queries that allow that.
     """
 
-    name: str
-    stale: bool
+    @property
+    def name(self) -> str:
+        """What it is called in the register, in params files and by a caller who forces it."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether its answers may be as old as the materialised view."""
 
     def fits(self, shape: Shape) -> str | None:
         """Return why the strategy has nothing to offer a shape, in words; None where it has.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, column, literal_column, select, table
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import Uuid
+from sqlalchemy import ColumnElement, Select, column, literal_column, select, table
 
 from genonaut_lib.db.schema import content_items_all
 from genonaut_lib.gallery.clauses import ITEM, Shape, family_value, fenced, single_values, visible, word
@@ -14,8 +12,8 @@ from genonaut_lib.gallery.strategies.base import Narrowing, needs_groups
 from genonaut_lib.gallery.view import NAME
 from genonaut_lib.vocabulary import ContentSource
 
-VIEW = table(NAME, *(column(c.name, c.type) for c in content_items_all.columns if c.name not in {"tags", "content_data"}),
-             column("tags", ARRAY(Uuid)))  # fmt: skip
+_LEFT_OUT = {"content_data"}
+VIEW = table(NAME, *(column(one.name, one.type) for one in content_items_all.columns if one.name not in _LEFT_OUT))
 
 
 class MaterializedView:
@@ -46,5 +44,5 @@ def _carries(shape: Shape) -> list[ColumnElement[bool]]:
 def _still_visible(shape: Shape, source: ContentSource) -> ColumnElement[bool]:
     """Return the clause that the item is there, and public or the viewer's own, at this moment."""
     same_item = ITEM.source_type == word(source.partition), VIEW.c.id == ITEM.id
-    rows = select(literal_column("1")).select_from(content_items_all).where(*same_item, *visible(shape))
-    return fenced(rows).correlate(VIEW).exists()
+    rows: Select[Any] = select(literal_column("1")).select_from(content_items_all)
+    return fenced(rows.where(*same_item, *visible(shape))).correlate(VIEW).exists()

@@ -53,7 +53,7 @@ def complete(shape: Shape, after: int = 0) -> ColumnElement[bool]:
     The junction's key holds a tag once an item, so that counting rows counts tags.
     """
     singles, families = _rest(shape, after)
-    clauses = [func.bool_or(LINK.tag_id == any_(family_value(place))) for place in families]
+    clauses: list[ColumnElement[bool]] = [func.bool_or(LINK.tag_id == any_(family_value(place))) for place in families]
     if singles:
         rows = func.count()
         counted = rows.filter(LINK.tag_id == any_(single_values(after))) if families else rows
