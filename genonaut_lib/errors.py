@@ -194,10 +194,6 @@ class RunInterrupted(GenonautError):
     """The run was interrupted."""
 
 
-class StatisticsMissing(Refused):
-    """The database has no statistics of its tags."""
-
-
 class HierarchyTooLarge(Refused):
     """The answer about the hierarchy of tags is larger than what was allowed."""
 
@@ -209,3 +205,7 @@ class CycleRefused(Refused):
         # Names on the way from the tag back to itself, each the child of the next.
         self.path = path
         super().__init__(message, hint=hint)
+
+
+class ViewMissing(Refused):
+    """The materialised view of the gallery is not there, or was never filled."""

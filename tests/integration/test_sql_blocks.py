@@ -58,6 +58,7 @@ FIRST_STAGE_OF = {
     "tag_stats": ATTACHED,
     "cut_over": ATTACHED,
     "hierarchy": "expand_tag_columns",
+    "gallery_view": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
