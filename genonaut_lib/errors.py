@@ -146,6 +146,10 @@ class RowsDiffer(GenonautError):
     """The two ways of reading the gallery returned different rows."""
 
 
+class QueryTimedOut(GenonautError):
+    """A query of the gallery ran into its time limit."""
+
+
 class BaselineMissing(Refused):
     """There is no measurement from before the migration to compare with."""
 

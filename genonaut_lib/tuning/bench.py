@@ -97,7 +97,7 @@ def measure_after(connection: Connection, repeats: int, timeout_s: float) -> lis
     """
     baseline = _baseline(connection)
     with Reader(connection) as reader:
-        comparisons = [Comparison(before, _measure_new(reader, before.case, (repeats, timeout_s))) for before in baseline]
+        comparisons = [Comparison(one, _measure_new(reader, one.case, (repeats, timeout_s))) for one in baseline]
     _record(connection, AFTER, [pair.after for pair in comparisons])
     _require_same_rows(comparisons)
     return comparisons
