@@ -94,7 +94,11 @@ def show(tag: Word, env: Env = None, as_json: AsJson = False) -> None:
 
         genonaut tags show "Devel::Lang:Perl" --json
     """
-    _show("Tag", [_ask(env, lambda one: _known(one, tag))], as_json=as_json)
+    found = _ask(env, lambda one: _known(one, tag))
+    if as_json:
+        print_json(_plain(found))
+    else:
+        _show("Tag", [found], as_json=False)
 
 
 @group.command()

@@ -63,6 +63,7 @@ STEPS = [
             ("30_attach_partitions", _APPLY),
             ("31_create_sidecars", _APPLY),
             ("62_benchmark_gallery", {"moment": "after", "repeats": 3}),
+            ("63_explain_gallery", {"strategy": "time_walk"}),
         ],
         start=1,
     )
