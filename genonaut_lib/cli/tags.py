@@ -85,7 +85,8 @@ def popular(
 
         genonaut tags popular --limit 10 --source auto
     """
-    _show("Popular tags", _ask(env, lambda one: tags.popular(one, limit, _source(source))), as_json=as_json)
+    chosen = _source(source)
+    _show("Popular tags", _ask(env, lambda one: tags.popular(one, limit, chosen)), as_json=as_json)
 
 
 @group.command()

@@ -15,18 +15,19 @@ from psycopg import sql
 
 from genonaut_lib.db.pool import AsyncConnection, Pool, open_pool
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import CursorKeyMissing, InvalidInput
+from genonaut_lib.errors import CursorKeyMissing, InvalidInput, ViewMissing
 from genonaut_lib.gallery import counts, labels
 from genonaut_lib.gallery.clauses import shape_of, values_of
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total
 from genonaut_lib.gallery.cursor import Signer, open_signer
-from genonaut_lib.gallery.feedback import Feedback, seen_in_count, seen_on_page
+from genonaut_lib.gallery.feedback import Feedback
 from genonaut_lib.gallery.knowledge import Knowledge, Known
 from genonaut_lib.gallery.page import Page, read_page
 from genonaut_lib.gallery.planner import Choice, choose, choose_for_count, require_few_tags
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.gallery.reading import reading, timed
 from genonaut_lib.gallery.request import GalleryRequest, to_query
+from genonaut_lib.gallery.sightings import seen_in_count, seen_on_page
 from genonaut_lib.gallery.statement import page_text
 from genonaut_lib.gallery.strategies import strategy_named
 from genonaut_lib.gallery.telemetry import Answered, Telemetry
@@ -129,8 +130,8 @@ class Gallery:
         """Return the page of a query, with its total if it is asked for, by the planner's strategy or a given one.
 
         A page and its total are of one snapshot. Raises InvalidInput for too many tags and for a
-        strategy that is unknown or may not answer this query, QueryTimedOut for a statement over the
-        knob `planner.statement_timeout_ms`.
+        strategy that is unknown or may not answer this query, ViewMissing for one whose view is not
+        there, QueryTimedOut for a statement over the knob `planner.statement_timeout_ms`.
         """
         started = time.perf_counter()
         asked = await self._planned(query, count, strategy)
@@ -239,8 +240,7 @@ def _forced(query: GalleryQuery, choice: Choice, name: str, known: Known) -> Cho
         problem = f"{name} answers from a view that was refreshed some time ago, and the query does not allow that."
         raise InvalidInput(problem, hint="Allow stale answers, or name another strategy.", field="strategy")
     if strategy_named(name).stale and known.view_refreshed_at is None:
-        problem = f"{name} has no view to read."
-        raise InvalidInput(problem, hint="Make and refresh the view first, or name another strategy.", field="strategy")
+        raise ViewMissing(hint=f"Name another strategy than {name}, or make the view and fill it.")
     reason = f"asked for; the planner would take {choice.strategy}: {choice.reason}"
     return replace(choice, strategy=name, reason=reason, estimated_ms=choice.considered.get(name), seed_rows=None)
 

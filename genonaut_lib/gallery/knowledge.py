@@ -73,7 +73,7 @@ class Knowledge:
                 await self._renewal
 
     def _is_old(self, known: Known) -> bool:
-        limit = self._renew_after_s if known.statistics is not None else min(RETRY_S, self._renew_after_s)
+        limit = self._renew_after_s if known.refreshed_at is not None else min(RETRY_S, self._renew_after_s)
         return time.monotonic() - known.looked_at > limit
 
     async def _looked_once(self) -> Known:

@@ -16,7 +16,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import Pool, open_pool
-from genonaut_lib.errors import CursorKeyMissing, InvalidCursor, InvalidInput, QueryTimedOut
+from genonaut_lib.errors import CursorKeyMissing, InvalidCursor, InvalidInput, QueryTimedOut, ViewMissing
 from genonaut_lib.gallery import gallery as service
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total
 from genonaut_lib.gallery.gallery import Answer
@@ -125,13 +125,12 @@ def test_an_unknown_strategy_is_refused_with_the_nearest(ask: Ask[Answer], fille
         ask(lambda gallery: gallery.page(BOTH, strategy="self-join"))
 
 
-@pytest.mark.parametrize(("stale", "why"), [(False, "does not allow"), (True, "no view")])
-def test_a_view_is_read_only_where_it_may_be_and_is_there(
-    stale: bool, why: str, ask: Ask[Answer], filled: Gallery
-) -> None:
+@pytest.mark.parametrize("call", ["page", "explain"])
+def test_a_view_is_read_only_where_it_may_be_and_is_there(call: str, ask: Ask[Answer], filled: Gallery) -> None:
     """Neither behind the caller's back, nor as an error of PostgreSQL's."""
-    with pytest.raises(InvalidInput, match=why):
-        ask(lambda gallery: gallery.page(replace(BOTH, stale=stale), strategy="materialized_view"))
+    for stale, refusal in ((False, InvalidInput), (True, ViewMissing)):
+        with pytest.raises(refusal):
+            ask(lambda gallery, s=stale: getattr(gallery, call)(replace(BOTH, stale=s), strategy="materialized_view"))
 
 
 def test_more_tags_than_the_knob_allows_are_refused(ask: Ask[Answer], filled: Gallery) -> None:
@@ -326,7 +325,6 @@ def test_statistics_are_renewed_beside_a_request_and_never_block_it(
     async def renewed(found: Pool) -> tuple[Any, ...]:
         knowledge = Knowledge(found, 0.0)
         first = await knowledge.current()
-        filled.item([COMMON])
         tag_stats.refresh(filled.connection)
         async with found.connection():
             during = await asyncio.wait_for(knowledge.current(), 20)
