@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -99,6 +100,7 @@ def _total(total: Total) -> str:
 
 def _plain(row: Row, names: Names) -> dict[str, Any]:
     kept = {name: row[name] for name in _PLAIN}
+    kept["quality_score"] = _finite(row["quality_score"])
     dates = {name: _moment(row[name]) for name in ("created_at", "updated_at")}
     words = {"source": _source(row), "creator": row["creator_username"], "tags": _names_of(row, names)}
     return kept | dates | words
@@ -120,6 +122,11 @@ def _plan(plan: ExecutedPlan) -> dict[str, Any]:
 def _names_of(row: Row, names: Names) -> list[str]:
     """Return the names of a row's tags, sorted; a tag that went meanwhile is shown by its id."""
     return sorted(names.get(tag, str(tag)) for tag in row["tags"])
+
+
+def _finite(number: float | None) -> float | None:
+    """JSON has no word for what is no number and for what is infinite."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def _source(row: Row) -> str:
