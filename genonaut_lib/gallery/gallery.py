@@ -21,7 +21,7 @@ from genonaut_lib.gallery.clauses import shape_of, values_of
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total
 from genonaut_lib.gallery.cursor import Signer, open_signer
 from genonaut_lib.gallery.feedback import Feedback
-from genonaut_lib.gallery.knowledge import Knowledge, Known
+from genonaut_lib.gallery.knowledge import NOTHING_KNOWN, Knowledge, Known
 from genonaut_lib.gallery.page import Page, read_page
 from genonaut_lib.gallery.planner import Choice, choose, choose_for_count, require_few_tags
 from genonaut_lib.gallery.query import GalleryQuery
@@ -129,7 +129,7 @@ class Gallery:
     ) -> Answer:
         """Return the page of a query, with its total if it is asked for, by the planner's strategy or a given one.
 
-        A page and its total are of one snapshot. Raises InvalidInput for too many tags and for a
+        A page and its total are of one snapshot. Where no source is read, the database is not asked. Raises InvalidInput for too many tags and for a
         strategy that is unknown or may not answer this query, ViewMissing for one whose view is not
         there, QueryTimedOut for a statement over the knob `planner.statement_timeout_ms`.
         """
@@ -171,7 +171,7 @@ class Gallery:
 
     async def _planned(self, query: GalleryQuery, count: CountMode, strategy: str | None) -> _Asked:
         require_few_tags(query, self._knobs)
-        known = await self._knowledge.current()
+        known = await self._knowledge.current() if query.sources else NOTHING_KNOWN
         parts: dict[str, float] = {}
         with timed(parts, "plan"):
             ready = known.view_ready(self._knobs)

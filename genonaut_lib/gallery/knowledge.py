@@ -46,6 +46,9 @@ class Known:
         return datetime.now(UTC) - self.view_refreshed_at <= timedelta(seconds=knobs.view_staleness_seconds)
 
 
+NOTHING_KNOWN = Known(None, None, 0.0)
+
+
 class Knowledge:
     """Looks once before the first request, and from then on beside one that finds what is known `renew_after_s` old."""
 

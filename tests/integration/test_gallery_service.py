@@ -216,10 +216,15 @@ def test_nothing_is_counted_unless_it_is_asked_for(ask: Ask[Answer], filled: Gal
     assert ask(lambda gallery: gallery.page(replace(BOTH, page_size=100))).total == NOT_COUNTED
 
 
-def test_a_query_without_a_source_is_an_empty_answer(ask: Ask[Answer], filled: Gallery) -> None:
-    """Its total is an exact nought."""
-    found = ask(lambda gallery: gallery.page(GalleryQuery(scope=NOTHING), CountMode.AUTO))
-    assert (found.page.rows, found.total.value, found.next_cursor) == ((), 0, None)
+def test_a_query_without_a_source_is_answered_without_a_database(settings: Settings, runner: asyncio.Runner) -> None:
+    """It is an empty page, and an exact nought."""
+
+    async def closed(pool: Pool) -> Answer:
+        await pool.close()
+        return await Service(pool, settings).page(GalleryQuery(scope=NOTHING), CountMode.AUTO)
+
+    found = runner.run(_on(open_pool(settings, sessions=1), closed))
+    assert (found.page.rows, found.total, found.next_cursor) == ((), Total(CountMode.EXACT, 0, 0, 0), None)
 
 
 def test_what_was_counted_is_what_is_estimated_next(ask: Ask[Any], filled: Gallery) -> None:
