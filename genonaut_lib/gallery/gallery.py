@@ -129,8 +129,8 @@ class Gallery:
     ) -> Answer:
         """Return the page of a query, with its total if it is asked for, by the planner's strategy or a given one.
 
-        A page and its total are of one snapshot. Where no source is read, the database is not asked. Raises InvalidInput for too many tags and for a
-        strategy that is unknown or may not answer this query, ViewMissing for one whose view is not
+        A page and its total are of one snapshot. Where no source is read, the database is not asked.
+        Raises InvalidInput for too many tags and for a strategy that is unknown or may not answer this query, ViewMissing for one whose view is not
         there, QueryTimedOut for a statement over the knob `planner.statement_timeout_ms`.
         """
         started = time.perf_counter()
