@@ -45,6 +45,7 @@ def register(app: typer.Typer) -> None:
 
 
 def gallery(  # noqa: PLR0913  # the options of a command are its parameters, and a gallery has many filters
+    *,
     tag: Annotated[
         list[str] | None, typer.Option("--tag", help="A tag's name, slug, alias or id; may be repeated.")
     ] = None,

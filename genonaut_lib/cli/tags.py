@@ -46,6 +46,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command(name="list")
 def list_(  # noqa: PLR0913  # the options of a command are its parameters
+    *,
     search: Annotated[str, typer.Option("--search", help="A word of the name; see --prefix.")] = "",
     prefix: Annotated[bool, typer.Option("--prefix", help="Search at the beginning of names.")] = False,
     sort: Annotated[TagSort, typer.Option("--sort")] = TagSort.NAME,
@@ -59,6 +60,9 @@ def list_(  # noqa: PLR0913  # the options of a command are its parameters
     as_json: AsJson = False,
 ) -> None:
     """List tags with the number of items that everybody may see.
+
+    A tag that no item carries is listed as well; --min 1 leaves it out. Counts
+    that are not known yet are empty.
 
         genonaut tags list --sort count --desc --min 100
         genonaut tags list --search lang: --prefix --json
@@ -83,6 +87,9 @@ def popular(
 ) -> None:
     """Show the tags that most items show to everybody.
 
+    What only its creator may see makes no tag popular. Without a refresh of the
+    statistics there is none.
+
         genonaut tags popular --limit 10 --source auto
     """
     chosen = _source(source)
@@ -92,6 +99,9 @@ def popular(
 @group.command()
 def show(tag: Word, env: Env = None, as_json: AsJson = False) -> None:
     """Show one tag.
+
+    By its id, slug, name or any alias. An unknown one is refused with those that
+    are spelled alike.
 
         genonaut tags show "Devel::Lang:Perl" --json
     """
@@ -106,6 +116,9 @@ def show(tag: Word, env: Env = None, as_json: AsJson = False) -> None:
 def roots(env: Env = None, as_json: AsJson = False) -> None:
     """Show the tags that have children and no parent.
 
+    All other tags of the hierarchy lie below them; see descendants. A tag without
+    children is no root.
+
         genonaut tags roots
     """
     _show("Roots", _ask(env, tags.roots), as_json=as_json)
@@ -114,6 +127,9 @@ def roots(env: Env = None, as_json: AsJson = False) -> None:
 @group.command()
 def children(tag: Word, env: Env = None, as_json: AsJson = False) -> None:
     """Show the tags right below a tag.
+
+    One step only; see descendants for all below it. A tag without children shows
+    an empty table.
 
         genonaut tags children devel
     """
@@ -124,6 +140,9 @@ def children(tag: Word, env: Env = None, as_json: AsJson = False) -> None:
 def parents(tag: Word, env: Env = None, as_json: AsJson = False) -> None:
     """Show the tags right above a tag; there may be several.
 
+    One step only; see ancestors for all above it. A root shows an empty
+    table.
+
         genonaut tags parents devel::lang:perl
     """
     _show(f"Parents of {tag}", _near(env, tag, tags.parents), as_json=as_json)
@@ -133,6 +152,9 @@ def parents(tag: Word, env: Env = None, as_json: AsJson = False) -> None:
 def descendants(tag: Word, env: Env = None, as_json: AsJson = False) -> None:
     """Show all tags below a tag, with how many steps away each is.
 
+    Where several ways lead to one, the shortest counts. The nearest stand
+    first.
+
         genonaut tags descendants devel --json
     """
     _show_relatives(f"Descendants of {tag}", _near(env, tag, tags.descendants), as_json=as_json)
@@ -141,6 +163,9 @@ def descendants(tag: Word, env: Env = None, as_json: AsJson = False) -> None:
 @group.command()
 def ancestors(tag: Word, env: Env = None, as_json: AsJson = False) -> None:
     """Show all tags above a tag, with how many steps away each is.
+
+    Where several ways lead to one, the shortest counts. The nearest stand
+    first.
 
         genonaut tags ancestors devel::lang:perl
     """

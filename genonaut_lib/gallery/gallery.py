@@ -33,7 +33,6 @@ from genonaut_lib.gallery.strategies import strategy_named
 from genonaut_lib.gallery.telemetry import Answered, Telemetry
 from genonaut_lib.settings import Settings
 
-
 _NOBODYS = Signer(secrets.token_bytes(32))
 """Stands where no cursor is to be read: a gallery without a key is read all the same."""
 
@@ -124,14 +123,13 @@ class Gallery:
             signer = _NOBODYS if request.cursor is None else await self._sign(connection)
             return await to_query(connection, request, signer, self._knobs.max_tags)
 
-    async def page(
-        self, query: GalleryQuery, count: CountMode = CountMode.NONE, strategy: str | None = None
-    ) -> Answer:
+    async def page(self, query: GalleryQuery, count: CountMode = CountMode.NONE, strategy: str | None = None) -> Answer:
         """Return the page of a query, with its total if it is asked for, by the planner's strategy or a given one.
 
         A page and its total are of one snapshot. Where no source is read, the database is not asked.
-        Raises InvalidInput for too many tags and for a strategy that is unknown or may not answer this query, ViewMissing for one whose view is not
-        there, QueryTimedOut for a statement over the knob `planner.statement_timeout_ms`.
+        Raises InvalidInput for too many tags and for a strategy that is unknown or may not answer this
+        query, ViewMissing for one whose view is not there, QueryTimedOut for a statement over the knob
+        `planner.statement_timeout_ms`.
         """
         started = time.perf_counter()
         asked = await self._planned(query, count, strategy)
@@ -155,7 +153,7 @@ class Gallery:
         if not query.sources:
             raise InvalidInput("The query reads no source, so there is nothing to explain.", hint="Select a source.")
         choice = (await self._planned(query, CountMode.NONE, strategy)).choice
-        page = sql.SQL(page_text(shape_of(query), choice.strategy).decode())  # type: ignore[arg-type]  # built by Core
+        page = sql.SQL(page_text(shape_of(query), choice.strategy).decode())
         statement = block("explain", "analyzed").sql(statement=page)
         limit = self._knobs.statement_timeout_ms if limit_ms is None else limit_ms
         async with reading(self._pool, limit, one_snapshot=True) as connection:

@@ -131,7 +131,8 @@ def _total_ms(plan: Mapping[str, Any], processes: float) -> float:
 
 def _own_blocks(plan: Mapping[str, Any], name: str) -> int:
     # What an InitPlan read may count where it was asked for, and not where it hangs in the tree.
-    return max(0, plan.get(name, 0) - sum(child.get(name, 0) for child in plan.get("Plans", ())))
+    below = sum(int(child.get(name, 0)) for child in plan.get("Plans", ()))
+    return max(0, int(plan.get(name, 0)) - below)
 
 
 def _kind(plan: Mapping[str, Any]) -> str:

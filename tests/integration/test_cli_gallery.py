@@ -173,7 +173,9 @@ def test_markup_and_control_characters_of_a_title_are_shown_not_obeyed(
 
 def test_tags_are_listed_with_their_counts(command: Command, filled: Gallery) -> None:
     """Most used first where it is asked for; private items make no tag popular."""
-    found = json.loads(command("tags", "list", "--sort", "count", "--desc", "--min", "1", "--json", "--env", "test").said)
+    found = json.loads(
+        command("tags", "list", "--sort", "count", "--desc", "--min", "1", "--json", "--env", "test").said
+    )
     assert [(tag["name"], tag["total"]["display_count"]) for tag in found] == [
         ("devel::lang:perl", 8), ("devel::lang:c", 4), ("role::program", 4),
     ]  # fmt: skip

@@ -62,7 +62,10 @@ LAST_STAGE_OF = {
     "generation": "expand_tag_columns",
     "seed_tags": "expand_tag_columns",
 }
-FRAGMENTS = {("legacy_gallery", name) for name in ("branch", "contains", "page")} | {("explain", "analyzed")}
+FRAGMENTS = {
+    *(("legacy_gallery", name) for name in ("branch", "contains", "page")),
+    ("explain", "analyzed"),
+}
 """Parts of one statement, tested as a whole: the legacy page below, an explained page in test_gallery_service."""
 
 TEMPORARY = {
