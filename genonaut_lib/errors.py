@@ -182,6 +182,10 @@ class StatisticsBusy(Refused):
     """Another session refreshes the gallery's statistics."""
 
 
+class QueryTimedOut(GenonautError):
+    """A query of the gallery ran into its time limit."""
+
+
 class BaselineMissing(Refused):
     """There is no measurement from before the migration to compare with."""
 

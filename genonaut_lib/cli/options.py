@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from genonaut_lib.db import guard
@@ -43,15 +44,20 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table; numbers to the right."""
+    """Print a table; numbers to the right. Brackets and control characters in a cell are shown, never obeyed."""
     table = Table(title=title, title_justify="left", box=None, header_style="bold", padding=(0, 2, 0, 0))
     kept = [list(row) for row in rows]
     for place, column in enumerate(columns):
         numeric = bool(kept) and all(isinstance(row[place], int | float) for row in kept)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in kept:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(_harmless(_cell(value)) for value in row))
     out.print(table)
+
+
+def _harmless(text: str) -> str:
+    shown = (letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return escape("".join(shown))
 
 
 def _cell(value: Any) -> str:

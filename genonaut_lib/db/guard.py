@@ -13,7 +13,7 @@ from psycopg import errors
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import MissingPrivilege, NotAGallery, ProductionUnconfirmed, WrongEnvironment
+from genonaut_lib.errors import CheckFailed, MissingPrivilege, NotAGallery, ProductionUnconfirmed, WrongEnvironment
 from genonaut_lib.settings import Settings
 
 CONFIRM_VARIABLE = "GENONAUT_CONFIRM"
@@ -95,6 +95,17 @@ def require_adopted(connection: Connection, settings: Settings, confirm: str | N
         return
     step = "genonaut load --debian" if kind is Kind.EMPTY else "genonaut adopt"
     raise NotAGallery(f"This database is {kind.value}.", hint=f"Run `{step} --env {settings.environment}` first.")
+
+
+def require_readable(connection: Connection) -> None:
+    """Raise CheckFailed for a gallery whose pages cannot be read yet: one that is not migrated so far."""
+    for table in ("content_items_all", "content_tags"):
+        row = connection.execute(block("catalog", "has_relation").sql(), {"relation": table}).fetchone()
+        if row is None or not row[0]:
+            raise CheckFailed(
+                f"There is no {table} here: this gallery is not migrated yet.",
+                hint="`genonaut plan` shows which notebook comes next.",
+            )
 
 
 def _require_confirmed(settings: Settings, marked: str | None, confirm: str | None) -> None:

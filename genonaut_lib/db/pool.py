@@ -39,7 +39,13 @@ async def open_pool(settings: Settings, *, sessions: int = 4) -> AsyncIterator[P
 @contextlib.asynccontextmanager
 async def open_session(settings: Settings) -> AsyncIterator[AsyncConnection]:
     """Open one asynchronous session for a block, and close it."""
-    address = engine.database_url(settings)
+    async with open_address(engine.database_url(settings)) as connection:
+        yield connection
+
+
+@contextlib.asynccontextmanager
+async def open_address(address: str) -> AsyncIterator[AsyncConnection]:
+    """Open one asynchronous session on the database at an address for a block, and close it."""
     connecting = psycopg.AsyncConnection.connect(address, autocommit=True, application_name=APPLICATION_NAME)
     async with await connecting as connection:
         await settle(connection)
@@ -47,6 +53,15 @@ async def open_session(settings: Settings) -> AsyncIterator[AsyncConnection]:
 
 
 async def settle(connection: AsyncConnection) -> None:
-    """Give a fresh session the settings every session of ours has, and those of a reader."""
-    await connection.execute(block("session", "settle").sql())
-    await connection.execute(block("session", "settle_reader").sql())
+    """Give a fresh session the settings every session of ours has, and those of a reader; behind a pooler, leave nothing behind in it.
+
+    See `db/pooling.py`: there, sessions belong to others as well, and no statement is prepared.
+    """
+    cursor = await connection.execute("select pg_backend_pid()")
+    row = await cursor.fetchone()
+    assert row is not None
+    if row[0] == connection.info.backend_pid:
+        await connection.execute(block("session", "settle").sql())
+        await connection.execute(block("session", "settle_reader").sql())
+    else:
+        connection.prepare_threshold = None

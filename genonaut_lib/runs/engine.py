@@ -32,8 +32,8 @@ from genonaut_lib.runs.kernel import engine_options
 from genonaut_lib.runs.session import RUN_VARIABLE
 from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, nearest, project_root
 
-READ_ONLY = {"00_preflight"}
-"""Notebooks that may run on a database the workbench has not adopted."""
+READ_ONLY = {"00_preflight", "63_explain_gallery"}
+"""Notebooks that write nothing, and may run on a database the workbench has not adopted."""
 
 
 @dataclass(frozen=True)

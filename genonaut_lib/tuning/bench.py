@@ -13,14 +13,19 @@ from psycopg.types.json import Jsonb
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import BaselineMissing, RowsDiffer
-from genonaut_lib.gallery.page import read_page
 from genonaut_lib.gallery.query import EVERYTHING, MINE, GalleryQuery, Position, TagMatch
 from genonaut_lib.tuning import legacy_path
 from genonaut_lib.tuning.cases import PAGE_SIZE, Case, canonical_cases
+from genonaut_lib.tuning.reader import Reader
 from genonaut_lib.vocabulary import ContentSource
 
 WARM_UP = 2
 BEFORE, AFTER = "before", "after"
+STRATEGY = "time_walk"
+"""The one that answers all nine cases; what is measured is the schema, not the planner."""
+
+Read = Callable[[], tuple[list[str], float]]
+"""Reads one page and returns its keys and the milliseconds it took."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,10 @@ def measure_before(connection: Connection, repeats: int, timeout_s: float) -> li
     for case in canonical_cases(connection):
         spellings = legacy_path.spellings_of(connection, case)
 
-        def read(case: Case = case, spellings: legacy_path.Spellings = spellings) -> list[str]:
-            return legacy_path.read_keys(connection, case, spellings)
+        def read(case: Case = case, spellings: legacy_path.Spellings = spellings) -> tuple[list[str], float]:
+            return _read_legacy(connection, case, spellings, timeout_s)
 
-        measurements.append(_measure(connection, case, "jsonb_union_offset", read, (repeats, timeout_s)))
+        measurements.append(_measure(case, "jsonb_union_offset", read, (repeats, timeout_s)))
     _record(connection, BEFORE, measurements)
     return measurements
 
@@ -90,18 +95,32 @@ def measure_after(connection: Connection, repeats: int, timeout_s: float) -> lis
 
     Raises BaselineMissing when there is no measurement from before the migration.
     """
-    comparisons = []
-    for before in _baseline(connection):
-        query = _query(connection, before.case)
-
-        def read(query: GalleryQuery = query) -> list[str]:
-            return read_page(connection, query).keys
-
-        after = _measure(connection, before.case, "time_walk", read, (repeats, timeout_s))
-        comparisons.append(Comparison(before, after))
+    baseline = _baseline(connection)
+    with Reader(connection) as reader:
+        comparisons = [Comparison(one, _measure_new(reader, one.case, (repeats, timeout_s))) for one in baseline]
     _record(connection, AFTER, [pair.after for pair in comparisons])
     _require_same_rows(comparisons)
     return comparisons
+
+
+def _measure_new(reader: Reader, case: Case, effort: tuple[int, float]) -> Measurement:
+    query = _query(reader, case)
+
+    def read() -> tuple[list[str], float]:
+        found = reader.timed(query, STRATEGY, effort[1])
+        return found.page.keys, found.milliseconds
+
+    return _measure(case, STRATEGY, read, effort)
+
+
+def _read_legacy(
+    connection: Connection, case: Case, spellings: legacy_path.Spellings, timeout_s: float
+) -> tuple[list[str], float]:
+    with connection.transaction():
+        connection.execute("select set_config('statement_timeout', %s, true)", [f"{int(timeout_s * 1000)}ms"])
+        started = time.perf_counter()
+        keys = legacy_path.read_keys(connection, case, spellings)
+        return keys, (time.perf_counter() - started) * 1000
 
 
 def newest(connection: Connection, moment: str) -> list[Measurement]:
@@ -128,28 +147,23 @@ def comparisons(connection: Connection) -> list[Comparison]:
     return [Comparison(one, other) for one, other in pairs if other is not None]
 
 
-def _measure(
-    connection: Connection, case: Case, path: str, read: Callable[[], list[str]], effort: tuple[int, float]
-) -> Measurement:
+def _measure(case: Case, path: str, read: Read, effort: tuple[int, float]) -> Measurement:
     """Time `read`: warm-up first, then `effort` = (repeats, time limit in seconds for one statement)."""
     repeats, timeout_s = effort
     times: list[float] = []
     keys: list[str] = []
     try:
         for turn in range(WARM_UP + repeats):
-            with connection.transaction():
-                connection.execute("select set_config('statement_timeout', %s, true)", [f"{int(timeout_s * 1000)}ms"])
-                started = time.perf_counter()
-                keys = read()
-                if turn >= WARM_UP:
-                    times.append((time.perf_counter() - started) * 1000)
+            keys, milliseconds = read()
+            if turn >= WARM_UP:
+                times.append(milliseconds)
     except errors.QueryCanceled:
         limit = timeout_s * 1000
         return Measurement(case, path, None, limit, limit, len(times))
     return Measurement(case, path, tuple(keys), _percentile(times, 0.5), _percentile(times, 0.95), len(times))
 
 
-def _query(connection: Connection, case: Case) -> GalleryQuery:
+def _query(reader: Reader, case: Case) -> GalleryQuery:
     """Return the case as a GalleryQuery; a deep page is reached by walking there once, untimed."""
     scope = MINE if case.mine else EVERYTHING
     query = GalleryQuery(case.tags, TagMatch(case.match), case.viewer, scope, PAGE_SIZE)
@@ -157,7 +171,7 @@ def _query(connection: Connection, case: Case) -> GalleryQuery:
         return query
     position = None
     for _ in range(case.page - 1):
-        position = read_page(connection, replace(query, after=position)).next_position
+        position = reader.page(replace(query, after=position), STRATEGY).next_position
         if position is None:
             # The pages end before this one: like OFFSET beyond the end, the page is empty.
             return replace(query, after=Position(datetime.min.replace(tzinfo=UTC), ContentSource.AUTO, 0))

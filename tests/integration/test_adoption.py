@@ -12,12 +12,13 @@ from genonaut_lib.db import guard
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block, blocks
 from genonaut_lib.errors import GenonautError, NotAGallery
-from genonaut_lib.gallery.page import read_page
+from genonaut_lib.gallery.page import Page
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.migration import adoption, revisions
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.runner import apply_plan
 from genonaut_lib.settings import Settings
+from genonaut_lib.tuning.reader import Reader
 from genonaut_lib.vocabulary import ContentSource
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
@@ -46,6 +47,11 @@ def migrate(context: Context) -> None:
         apply(context, name)
 
 
+def first_page(context: Context) -> Page:
+    with Reader(context.connection) as reader:
+        return reader.page(GalleryQuery())
+
+
 def test_a_gallery_of_ones_own_is_adopted_without_touching_its_tables(
     own: Gallery, connection: Connection, settings: Settings
 ) -> None:
@@ -60,7 +66,7 @@ def test_an_adopted_gallery_can_be_migrated_whole(own: Gallery, context: Context
     """What was adopted is what the phases expect."""
     adoption.adopt(context.connection, context.settings)
     migrate(context)
-    assert len(read_page(context.connection, GalleryQuery()).rows) == 14
+    assert len(first_page(context).rows) == 14
 
 
 def test_adopting_twice_is_a_no_op(own: Gallery, connection: Connection, settings: Settings) -> None:
@@ -157,7 +163,7 @@ def test_big_ids_are_refused_or_migrated(own: Gallery, context: Context) -> None
     except NotAGallery:
         return
     migrate(context)
-    assert read_page(context.connection, GalleryQuery()).keys[0] == "regular/3000000000"
+    assert first_page(context).keys[0] == "regular/3000000000"
 
 
 def test_ids_below_one_are_refused_or_migrated(own: Gallery, context: Context) -> None:
@@ -168,7 +174,7 @@ def test_ids_below_one_are_refused_or_migrated(own: Gallery, context: Context) -
     except NotAGallery:
         return
     migrate(context)
-    assert len(read_page(context.connection, GalleryQuery()).rows) == 15
+    assert len(first_page(context).rows) == 15
 
 
 def _killed_after(statements: int) -> Callable[..., object]:

@@ -59,6 +59,7 @@ FIRST_STAGE_OF = {
     "cut_over": ATTACHED,
     "hierarchy": "expand_tag_columns",
     "gallery_view": ATTACHED,
+    "gallery": "expand_tag_columns",
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -67,8 +68,11 @@ LAST_STAGE_OF = {
     "generation": "expand_tag_columns",
     "seed_tags": "expand_tag_columns",
 }
-FRAGMENTS = {("legacy_gallery", name) for name in ("branch", "contains", "page")}
-"""Parts of one statement, tested as a whole below."""
+FRAGMENTS = {
+    *(("legacy_gallery", name) for name in ("branch", "contains", "page")),
+    ("explain", "analyzed"),
+}
+"""Parts of one statement, tested as a whole: the legacy page below, an explained page in test_gallery_service."""
 
 TEMPORARY = {
     "content": ["stage"],

@@ -64,6 +64,7 @@ STEPS = [
             ("31_create_sidecars", _APPLY),
             ("50_refresh_tag_stats", {**_APPLY, "seed": 1}),
             ("62_benchmark_gallery", {"moment": "after", "repeats": 3}),
+            ("63_explain_gallery", {"strategy": "time_walk"}),
         ],
         start=1,
     )

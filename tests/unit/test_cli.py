@@ -212,3 +212,12 @@ def test_parameter_value_that_is_not_yaml_is_refused(pair: str) -> None:
     """A value that does not parse is a refusal, no traceback."""
     with pytest.raises(InvalidInput):
         parse_parameters([pair])
+
+
+@pytest.mark.parametrize(
+    "command", ["list", "popular", "show", "roots", "children", "parents", "descendants", "ancestors"]
+)
+def test_help_of_the_tag_commands_shows_an_indented_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of them can be copied and tried."""
+    assert run_guarded(["tags", command, "--help"]) == OK
+    assert EXAMPLE.search(capsys.readouterr().out)
