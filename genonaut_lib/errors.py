@@ -156,3 +156,7 @@ class NotebookFailed(GenonautError):
 
 class RunInterrupted(GenonautError):
     """The run was interrupted."""
+
+
+class ProposalRefused(Refused):
+    """The proposed knobs would make watched queries slower, and were not adopted."""

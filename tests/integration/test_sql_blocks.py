@@ -53,6 +53,7 @@ FIRST_STAGE_OF = {
     "attach_partitions": ATTACHED,
     "create_sidecars": ATTACHED,
     "cut_over": ATTACHED,
+    "gallery_bench": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -61,8 +62,11 @@ LAST_STAGE_OF = {
     "generation": "expand_tag_columns",
     "seed_tags": "expand_tag_columns",
 }
-FRAGMENTS = {("legacy_gallery", name) for name in ("branch", "contains", "page")}
-"""Parts of one statement, tested as a whole below."""
+FRAGMENTS = {
+    *(("legacy_gallery", name) for name in ("branch", "contains", "page")),
+    *(("plain_gallery", name) for name in ("branch", "carries", "page")),
+}
+"""Parts of one statement, tested as a whole below; the plain gallery in test_gallery_bench."""
 
 TEMPORARY = {
     "content": ["stage"],
