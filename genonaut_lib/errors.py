@@ -211,5 +211,9 @@ class CycleRefused(Refused):
         super().__init__(message, hint=hint)
 
 
+class ProposalRefused(Refused):
+    """The proposed knobs would make watched queries slower, and were not adopted."""
+
+
 class ViewMissing(Refused):
     """The materialised view of the gallery is not there, or was never filled."""

@@ -53,9 +53,10 @@ async def open_address(address: str) -> AsyncIterator[AsyncConnection]:
 
 
 async def settle(connection: AsyncConnection) -> None:
-    """Give a fresh session the settings every session of ours has, and those of a reader; behind a pooler, leave nothing behind in it.
+    """Give a fresh session the settings every session of ours has, and those of a reader.
 
-    See `db/pooling.py`: there, sessions belong to others as well, and no statement is prepared.
+    Behind a pooler nothing is left behind in it, and no statement is prepared: there, sessions belong to
+    others as well; see `db/pooling.py`.
     """
     cursor = await connection.execute("select pg_backend_pid()")
     row = await cursor.fetchone()

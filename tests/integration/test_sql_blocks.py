@@ -58,6 +58,7 @@ FIRST_STAGE_OF = {
     "tag_stats": ATTACHED,
     "cut_over": ATTACHED,
     "hierarchy": "expand_tag_columns",
+    "gallery_bench": ATTACHED,
     "gallery_view": ATTACHED,
     "gallery": "expand_tag_columns",
 }
@@ -71,8 +72,10 @@ LAST_STAGE_OF = {
 FRAGMENTS = {
     *(("legacy_gallery", name) for name in ("branch", "contains", "page")),
     ("explain", "analyzed"),
+    *(("plain_gallery", name) for name in ("branch", "carries", "page")),
 }
-"""Parts of one statement, tested as a whole: the legacy page below, an explained page in test_gallery_service."""
+"""Parts of one statement, tested as a whole: the legacy page below, an explained page in test_gallery_service, the
+plain gallery in test_gallery_bench."""
 
 TEMPORARY = {
     "content": ["stage"],
