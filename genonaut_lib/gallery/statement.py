@@ -8,6 +8,7 @@ its creator's name, is looked up after that.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -77,21 +78,16 @@ def page_statement(shape: Shape, strategy: Strategy) -> Select[Any]:
 
 def count_statement(shape: Shape, strategy: Strategy) -> Executable:
     """Return the statement whose rows are (partition key, number of items), one for each source that is read."""
-    return union_all(*(_count(shape, strategy, source) for source in shape.sources))
-
-
-def _creator_of(rows: FromClause) -> ColumnElement[Any]:
-    return select(users.c.username).where(users.c.id == rows.c.creator_id).scalar_subquery().label("creator_username")
+    return union_all(*(_matching(shape, strategy, source, lambda _: func.count()) for source in shape.sources))
 
 
 def match_statement(shape: Shape, strategy: Strategy) -> SelectBase:
     """Return the statement whose rows are (partition key, id) of every item a filter means, whatever the page."""
-    return union_all(
-        *(
-            _matching(shape, strategy, source, [word(source.partition).label("source_type"), ITEM.id])
-            for source in shape.sources
-        )
-    )
+    return union_all(*(_matching(shape, strategy, source, lambda items: items.c.id) for source in shape.sources))
+
+
+def _creator_of(rows: FromClause) -> ColumnElement[Any]:
+    return select(users.c.username).where(users.c.id == rows.c.creator_id).scalar_subquery().label("creator_username")
 
 
 def _tags_of(rows: FromClause) -> ColumnElement[Any]:
@@ -129,11 +125,13 @@ def _fetched(rows: Select[Any], narrowing: Narrowing) -> Select[Any]:
     return select(*item.c).select_from(matched.join(item, true()))
 
 
-def _count(shape: Shape, strategy: Strategy, source: ContentSource) -> Select[Any]:
-    """Return the number of items of a source that the filter means."""
+def _matching(
+    shape: Shape, strategy: Strategy, source: ContentSource, wanted: Callable[[FromClause], ColumnElement[Any]]
+) -> Select[Any]:
+    """Return what is `wanted` of the items of a source that the filter means, beside its partition key."""
     narrowing = _narrowing(shape, strategy, source)
     items, matched = narrowing.items, narrowing.matched
-    columns: list[ColumnElement[Any]] = [word(source.partition), func.count()]
+    columns: list[ColumnElement[Any]] = [word(source.partition).label("source_type"), wanted(items)]
     rows: Select[Any] = select(*columns).select_from(items)
     if matched is not None:
         rows = rows.join(matched, matched.c.content_id == items.c.id)
