@@ -53,6 +53,7 @@ FIRST_STAGE_OF = {
     "attach_partitions": ATTACHED,
     "create_sidecars": ATTACHED,
     "cut_over": ATTACHED,
+    "counts": "seed_tags",
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -91,7 +92,7 @@ VALUES: dict[str, object] = {
     "requested_by": "a", "engine_id": uuid.UUID(int=4), "host": "h", "process_id": 1, "reasons": Jsonb([]),
     "rows_per_second": 1.0, "eta_s": 1.0, "active_s": 1.0, "event": "paused", "silent_s": 5.0, "id": 1,
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
-    "rows_examined": 1,
+    "rows_examined": 1, "budget_ms": 100, "setting": "0",
 }  # fmt: skip
 COLUMNS = {"ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true")}
 """Parts of a sample's statement that are no table."""
