@@ -20,10 +20,10 @@ from psycopg.rows import tuple_row
 from genonaut_lib.db.pool import AsyncConnection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidInput
+from genonaut_lib.gallery.choice import Choice
 from genonaut_lib.gallery.clauses import values_of
 from genonaut_lib.gallery.counting import counting_strategy, counting_text, estimating_text, filter_of
 from genonaut_lib.gallery.estimates import estimate
-from genonaut_lib.gallery.planner import Choice
 from genonaut_lib.gallery.query import Creators, GalleryQuery
 from genonaut_lib.gallery.statistics import Statistics
 
