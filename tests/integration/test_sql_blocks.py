@@ -61,6 +61,7 @@ FIRST_STAGE_OF = {
     "gallery_bench": ATTACHED,
     "gallery_view": ATTACHED,
     "gallery": "expand_tag_columns",
+    "counts": "seed_tags",
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -113,6 +114,7 @@ VALUES: dict[str, object] = {
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
     "source": sql.Literal("regular"),
+    "rows_examined": 1, "budget_ms": 100, "setting": "0",
 }  # fmt: skip
 """Parts of a sample's statement that are no table."""
 TAGS_OF = {"generation": 106}
