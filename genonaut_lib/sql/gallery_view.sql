@@ -49,8 +49,9 @@ refresh materialized view concurrently unified_content_with_tags;
 -- Sent in one transaction with the refresh, whose rows are at least as new as the moment that began.
 do $$
 begin
-    execute format('comment on materialized view unified_content_with_tags is %L', 'genonaut workbench, refreshed at '
-                   || to_char(transaction_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
+    execute 'comment on materialized view unified_content_with_tags is ' || quote_literal(
+        'genonaut workbench, refreshed at '
+        || to_char(transaction_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
 end
 $$;
 
