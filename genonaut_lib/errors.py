@@ -146,6 +146,14 @@ class RowsDiffer(GenonautError):
     """The two ways of reading the gallery returned different rows."""
 
 
+class StatisticsMissing(Refused):
+    """The gallery has no statistics yet."""
+
+
+class StatisticsBusy(Refused):
+    """Another session refreshes the gallery's statistics."""
+
+
 class BaselineMissing(Refused):
     """There is no measurement from before the migration to compare with."""
 

@@ -33,6 +33,11 @@ class ContentSource(enum.Enum):
         self.table = table
 
     @classmethod
+    def spellings(cls) -> dict[str, list[str]]:
+        """Return both spellings of every source, in one order, as a statement binds them to tell one by the other."""
+        return {"junctions": [source.junction for source in cls], "partitions": [source.partition for source in cls]}
+
+    @classmethod
     def from_junction(cls, value: str) -> ContentSource:
         """Return the source spelled `value` in the junction; raise KeyError for any other word."""
         return {source.junction: source for source in cls}[value]

@@ -21,7 +21,7 @@ from sqlalchemy import (
     Text,
     Uuid,
 )
-from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
 from sqlalchemy.schema import SchemaItem
 
 LEDGER_SCHEMA = "workbench"
@@ -217,4 +217,33 @@ measurements = _ledger_table(
     Column("p95_ms", Double, nullable=False),
     Column("samples", Integer, nullable=False),
     timestamp("measured_at"),
+)
+
+_SOURCE_CHECK = "content_source in ('regular', 'auto')"
+
+source_statistics = _ledger_table(
+    "source_statistics",
+    Column("content_source", String(10), primary_key=True),
+    *(Column(name, BigInteger, nullable=False) for name in ("items", "public_items", "relationships", "sample_seed")),
+    timestamp("refreshed_at"),
+    CheckConstraint(_SOURCE_CHECK),
+)
+
+tag_sample = _ledger_table(
+    "tag_sample",
+    Column("content_source", String(10), primary_key=True),
+    Column("slot", Integer, primary_key=True),
+    Column("content_id", Integer, nullable=False),
+    Column("is_private", Boolean, nullable=False),
+    Column("tag_ids", ARRAY(Uuid), nullable=False),
+    CheckConstraint(_SOURCE_CHECK),
+    CheckConstraint("slot >= 0"),
+)
+
+service_keys = _ledger_table(
+    "service_keys",
+    Column("name", Text, primary_key=True),
+    Column("key", LargeBinary, nullable=False),
+    timestamp("created_at"),
+    CheckConstraint("octet_length(key) >= 32"),
 )

@@ -2,12 +2,15 @@
 
 `content_items_all` is a partitioned parent; SQLAlchemy describes it as a table like any other, and
 the attachments themselves are the business of the attach phase. What the gallery's owner put on the
-tables that were taken over is described by nobody and left alone; see `is_owners`.
+tables that were taken over is described by nobody and left alone; see `is_owners`. The full-text indexes
+on the content are not described either, since a gallery may do without them; the phase that builds them
+verifies them.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -145,6 +148,35 @@ def _sidecar(content: str) -> Table:
 content_items_more = _sidecar("content_items")
 content_items_auto_more = _sidecar("content_items_auto")
 
+tag_cardinality_stats = Table(
+    "tag_cardinality_stats",
+    metadata,
+    Column("tag_id", ForeignKey("tags.id", ondelete="CASCADE"), primary_key=True),
+    Column("content_source", String(10), primary_key=True),
+    Column("cardinality", BigInteger, nullable=False),
+    Column("display_count", BigInteger, nullable=False),
+    timestamp("updated_at"),
+    CheckConstraint("content_source in ('regular', 'auto')"),
+    CheckConstraint("0 <= display_count and display_count <= cardinality", name="tag_cardinality_stats_counts"),
+)
+Index(
+    "idx_tag_cardinality_stats_source_cardinality",
+    tag_cardinality_stats.c.content_source,
+    tag_cardinality_stats.c.cardinality.desc(),
+)
+
+gen_source_stats = Table(
+    "gen_source_stats",
+    metadata,
+    Column("user_id", Uuid, primary_key=True),
+    Column("source_type", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("public_count", BigInteger, nullable=False),
+    timestamp("updated_at"),
+    CheckConstraint("source_type in ('items', 'auto')"),
+    CheckConstraint("0 <= public_count and public_count <= count", name="gen_source_stats_counts"),
+)
+
 __all__ = [  # noqa: RUF022  # gallery and ledger share one metadata
     "LEDGER_SCHEMA",
     "metadata",
@@ -157,6 +189,8 @@ __all__ = [  # noqa: RUF022  # gallery and ledger share one metadata
     "tag_parents",
     "tag_aliases",
     "content_tags",
+    "tag_cardinality_stats",
+    "gen_source_stats",
 ]
 
 TAKEN_OVER = frozenset({"users", "content_items", "content_items_auto", "content_items_all"})

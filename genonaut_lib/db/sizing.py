@@ -23,6 +23,7 @@ def tuning(settings: ServerSettings) -> dict[str, str]:
         "maintenance_work_mem": f"{max(32, min(share // 8 // _MIB, 1024))}MB",
         "work_mem": f"{max(4, min(share // 64 // _MIB, 64))}MB",
         "max_wal_size": "8GB",
+        "wal_buffers": "64MB",
         "checkpoint_timeout": "15min",
         "max_parallel_workers": str(cores),
         "max_parallel_maintenance_workers": str(max(1, cores // 2)),

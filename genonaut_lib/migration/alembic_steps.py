@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from alembic import context, op
@@ -45,7 +46,8 @@ def forward(phase: str) -> None:
     """Run the actions of a schema phase; raise GateClosed where the ledger does not allow it."""
     if phase in GATES:
         GATES[phase](_connection(), _confirmation())
-    _run(cast("SchemaPhase", PHASES[phase]).actions())
+    options = context.config.attributes.get("options", {}).get(phase, {})
+    _run(replace(cast("SchemaPhase", PHASES[phase]), **options).actions())
 
 
 def backward(phase: str) -> None:

@@ -18,11 +18,11 @@ HEAVY_BYTES = 1_000_000
 """A phase that needs less is not asked for disk: every server has as much."""
 FILLED_BY = {"create_content_tags": "backfill_content_tags"}
 """Phases that make an empty table, and the one that fills it: whoever begins should have room to end."""
-TOLD_BY_RECORD = {"seed_tags", "backfill_tag_uuids", "verify_content_tags"}
+TOLD_BY_RECORD = {"seed_tags", "backfill_tag_uuids", "verify_content_tags", "create_gallery_stats"}
 """Phases that are done when their newest verification passed.
 
 Seeding may always be done again, the plan of the UUID backfill reads every row once none waits any more,
-and verifying has no plan.
+verifying has no plan, and the search indexes may have been left out on purpose.
 """
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import psycopg
 from alembic import command
@@ -35,7 +36,8 @@ DROP_LEGACY_TAGS = "0005"
 CREATE_CONTENT_TAGS = "0006"
 ATTACH_PARTITIONS = "0007"
 CREATE_SIDECARS = "0008"
-CUT_OVER = "0009"
+CREATE_GALLERY_STATS = "0009"
+CUT_OVER = "0010"
 HEAD = CUT_OVER
 
 
@@ -54,13 +56,17 @@ def at_least(connection: Connection, revision: str) -> bool:
     return found is not None and found >= revision
 
 
-def upgrade(settings: Settings, target: str = "head", confirm: str = "") -> None:
+def upgrade(
+    settings: Settings, target: str = "head", confirm: str = "", options: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
     """Take the environment's database up to `target`; a no-op when it is there.
 
-    `confirm` is what the caller typed for the point of no return, if it lies on the way.
+    `confirm` is what the caller typed for the point of no return, if it lies on the way. `options` are
+    fields of phases on the way that are not to have their defaults, by phase.
     """
     config = _config(settings)
     config.attributes["confirm"] = confirm
+    config.attributes["options"] = options or {}
     with _unwrapped():
         command.upgrade(config, target)
 

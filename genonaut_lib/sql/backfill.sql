@@ -77,11 +77,14 @@ delete from workbench.backfills where task = %(task)s;
 -- name: set_local
 -- A commit lost in a crash of the server takes its checkpoint with it, so it need not be waited for.
 -- A batch joins its rows with themselves, and the planner, which sees no statistics inside a
--- statement, would now and then do so row by row: nested loops only where nothing else can.
+-- statement, would now and then do so row by row: nested loops only where nothing else can. Nor may it
+-- sort an array's elements to count them, since they are collected in their order beside (PostgreSQL 16
+-- and newer would; older ones do not know the setting).
 select set_config('lock_timeout', %(lock_timeout)s, true),
        set_config('statement_timeout', %(statement_timeout)s, true),
        set_config('synchronous_commit', 'off', true),
        set_config('enable_nestloop', 'off', true),
+       (select set_config(name, 'off', true) from pg_settings where name = 'enable_presorted_aggregate'),
        set_config('jit', 'off', true),
        set_config('genonaut.backfill', 'on', true);
 

@@ -1,14 +1,21 @@
 -- name: batch
 -- Maps one batch of arrays; a row that somebody wrote meanwhile is no longer null and is left alone.
 -- A clean array, all known and no double, costs a look into `common` for each element: no join that the
--- planner could turn round, no sort by place (a function's rows come in the order of the array). Any
+-- planner could turn round, no sort by place (a function's rows come in the order of the array, and
+-- `set_local` keeps count(distinct) from sorting them). Spellings lead to the tag's number and that to its
+-- id, since reading a number from text and counting distinct numbers cost half of what they do for ids. Any
 -- other array is mapped element by element through indexes, a tag keeping its first place, and is then
 -- read once more to write down what became of what. `common` leaves out the spellings that a number, a
 -- boolean, an object or an array would have as text, since the cheap look does not tell them from strings.
-with common as materialized (
-    select coalesce(jsonb_object_agg(spelling, tag_id), '{{}}') as ids
-    from (select spelling, tag_id from tag_aliases limit 10000) head
-    where spelling !~ '^(?:-?[0-9]+(?:[.][0-9]+)?$|true$|false$|[{{[])'
+-- Its ids have no gap, or PostgreSQL would search the array from its beginning each time.
+with head as (
+    select a.spelling, t.tag_no from (select spelling, tag_id from tag_aliases limit 10000) a join tags t on t.id = a.tag_id
+    where a.spelling !~ '^(?:-?[0-9]+(?:[.][0-9]+)?$|true$|false$|[{{[])'
+),
+common as materialized (
+    select (select coalesce(jsonb_object_agg(spelling, tag_no), '{{}}') from head) as numbers,
+           (select array_agg(coalesce(t.id, '00000000-0000-0000-0000-000000000000') order by n)
+            from generate_series(1, least((select max(tag_no) from tags), 20000)) n left join tags t on t.tag_no = n) as ids
 ),
 policy as materialized (
     select coalesce(bool_or(decision = 'map') filter (where kind = 'not_an_array'), false) as wraps,
@@ -17,13 +24,11 @@ policy as materialized (
 ),
 written as (
     update {table} c set tags = (
-        select case when (select count(distinct tag_id) from (select unnest(cheap.tags) as tag_id offset 0) once)
-                         = cardinality(cheap.tags)
-                    then cheap.tags
+        select case when cheap.kinds = cardinality(cheap.tags) then cheap.tags
                     else coalesce((
             select array_agg(tag_id order by position)
             from (select case when jsonb_typeof(e.element) = 'string'
-                              then coalesce(((select ids from common) ->> (e.element #>> '{{}}'))::uuid,
+                              then coalesce((select ids from common)[((select numbers from common) ->> (e.element #>> '{{}}'))::int],
                                             (select a.tag_id from tag_aliases a where a.spelling = e.element #>> '{{}}'))
                               else (select s.tag_id from workbench.tag_spellings s
                                     where s.digest = sha256(convert_to(e.element::text, 'UTF8'))) end as tag_id,
@@ -35,12 +40,16 @@ written as (
                            else '[]' end) with ordinality e (element, position)
                   group by 1) once
             where tag_id is not null), '{{}}') end
-        from (select case when jsonb_typeof(c.tags_old) = 'array' then array(
-                  select coalesce(((select ids from common) ->> t.spelling)::uuid,
-                                  (select a.tag_id from tag_aliases a
-                                   where a.spelling = t.spelling
-                                     and t.spelling !~ '^(?:-?[0-9]+(?:[.][0-9]+)?$|true$|false$|[{{[])'))
-                  from jsonb_array_elements_text(c.tags_old) t (spelling)) end as tags offset 0) cheap)
+        from (select count(distinct e.tag_no) as kinds,
+                     array_agg(coalesce((select ids from common)[e.tag_no],
+                                        (select t.id from tags t where t.tag_no = e.tag_no))) as tags
+              from (select coalesce(((select numbers from common) ->> t.spelling)::int,
+                                    (select k.tag_no from tag_aliases a join tags k on k.id = a.tag_id
+                                     where a.spelling = t.spelling
+                                       and t.spelling !~ '^(?:-?[0-9]+(?:[.][0-9]+)?$|true$|false$|[{{[])')) as tag_no
+                    from jsonb_array_elements_text(
+                        case jsonb_typeof(c.tags_old) when 'array' then c.tags_old else '[]' end) t (spelling)
+                    offset 0) e offset 0) cheap)
     where c.tags is null and c.id > %(after)s and c.id <= %(upto)s
     returning c.id, case coalesce(jsonb_typeof(c.tags_old), 'null')
                     when 'array' then jsonb_array_length(c.tags_old) <> cardinality(c.tags)
@@ -60,7 +69,7 @@ mapped as (
     select e.*,
            case when not e.readable then null
                 when jsonb_typeof(e.element) = 'string'
-                then coalesce(((select ids from common) ->> (e.element #>> '{{}}'))::uuid,
+                then coalesce((select ids from common)[((select numbers from common) ->> (e.element #>> '{{}}'))::int],
                               (select a.tag_id from tag_aliases a where a.spelling = e.element #>> '{{}}'))
                 else (select s.tag_id from workbench.tag_spellings s
                       where s.digest = sha256(convert_to(e.element::text, 'UTF8'))) end as tag_id

@@ -52,6 +52,9 @@ FIRST_STAGE_OF = {
     "backfill_content_tags": "backfill_content_tags",
     "attach_partitions": ATTACHED,
     "create_sidecars": ATTACHED,
+    "create_gallery_stats": ATTACHED,
+    "statistics": ATTACHED,
+    "tag_stats": ATTACHED,
     "cut_over": ATTACHED,
     "gallery_bench": ATTACHED,
 }
@@ -72,6 +75,7 @@ TEMPORARY = {
     "content": ["stage"],
     "generation": ["stage_tags", "stage_items", "index_tags"],
     "seed_tags": ["stage_tags", "stage_spellings"],
+    "tag_stats": ["stage_tags", "stage_creators", "stage_sample"],
 }
 NOT_EXPLAINABLE = ("comment", "create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter", "comment")
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -95,9 +99,12 @@ VALUES: dict[str, object] = {
     "requested_by": "a", "engine_id": uuid.UUID(int=4), "host": "h", "process_id": 1, "reasons": Jsonb([]),
     "rows_per_second": 1.0, "eta_s": 1.0, "active_s": 1.0, "event": "paused", "silent_s": 5.0, "id": 1,
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
-    "rows_examined": 1,
+    "rows_examined": 1, "viewer": uuid.UUID(int=5), **ContentSource.spellings(),
 }  # fmt: skip
-COLUMNS = {"ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true")}
+COLUMNS: dict[str, sql.Composable] = {
+    "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
+    "source": sql.Literal("regular"),
+}  # fmt: skip
 """Parts of a sample's statement that are no table."""
 TAGS_OF = {"generation": 106}
 
@@ -122,11 +129,12 @@ def stages_of(file: str) -> list[str]:
 def explain(connection: Connection, found: Block) -> None:
     """Have the statement parsed, analysed and planned; nothing is carried out."""
     names = {name for _, name, _, _ in string.Formatter().parse(found.text.replace("%%", "")) if name}
-    identifiers: dict[str, str | sql.SQL] = {name: COLUMNS.get(name, "content_items") for name in names}
+    identifiers: dict[str, str | sql.Composable] = {name: COLUMNS.get(name, "content_items") for name in names}
     values = VALUES | ({"tags": TAGS_OF[found.file]} if found.file in TAGS_OF else {})
     with connection.transaction(force_rollback=True):
         for temporary in TEMPORARY.get(found.file, ()):
-            connection.execute(block(found.file, temporary).sql())
+            staging = block(found.file, temporary)
+            connection.execute(staging.sql(), VALUES if "%(" in staging.text else None)
         connection.execute(sql.SQL("explain ") + found.sql(**identifiers), values)
 
 

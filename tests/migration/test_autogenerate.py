@@ -46,6 +46,8 @@ DIFFERENCES = [
     ("create index extra on content_tags (tag_id, content_id)", "extra"),
     ("create table workbench.forgotten (a integer)", "forgotten"),
     ("alter table content_items_all add column tags_old jsonb", "tags_old"),
+    ("drop index idx_tag_cardinality_stats_source_cardinality", "source_cardinality"),
+    ("alter table workbench.tag_sample drop column is_private", "is_private"),
     ("create index idx_content_items_tags_gin on content_items using gin (tags)", "idx_content_items_tags_gin"),
 ]  # fmt: skip
 

@@ -387,7 +387,7 @@ def test_an_undo_killed_after_its_switch_keeps_what_was_written_to_the_arrays(mi
         apply(mirrored, "cut_over")
     undo_phase(CUT_OVER, mirrored)
     assert in_arrays(mirrored.connection)[item] == in_junction(mirrored.connection)[item] == {D, E}
-    assert revisions.current(mirrored.connection) == revisions.CREATE_SIDECARS
+    assert revisions.current(mirrored.connection) == revisions.CREATE_GALLERY_STATS
 
 
 @pytest.mark.parametrize("forward", [True, False], ids=["forward", "back"])
@@ -401,7 +401,7 @@ def test_a_switch_killed_before_its_revision_was_written_goes_on_both_ways(forwa
         apply(ready, "cut_over")
     undo_phase(CUT_OVER, ready)
     assert in_arrays(ready.connection)[item] == {E}
-    assert revisions.current(ready.connection) == revisions.CREATE_SIDECARS
+    assert revisions.current(ready.connection) == revisions.CREATE_GALLERY_STATS
 
 
 def kill_workbench(session: Connection) -> None:
@@ -459,7 +459,7 @@ def wait_all(writers: list[Writer]) -> None:
 def test_plain_alembic_does_not_give_up_what_the_junction_learnt(cut: Context) -> None:
     """Going down by hand is refused until the arrays were rebuilt."""
     with pytest.raises(CannotUndo, match="not rebuilt"):
-        revisions.downgrade(cut.settings, revisions.CREATE_SIDECARS)
+        revisions.downgrade(cut.settings, revisions.CREATE_GALLERY_STATS)
     cut_over.rebuild_arrays(cut)
-    revisions.downgrade(cut.settings, revisions.CREATE_SIDECARS)
-    assert revisions.current(cut.connection) == revisions.CREATE_SIDECARS
+    revisions.downgrade(cut.settings, revisions.CREATE_GALLERY_STATS)
+    assert revisions.current(cut.connection) == revisions.CREATE_GALLERY_STATS

@@ -278,12 +278,12 @@ def test_a_phase_that_was_half_applied_goes_back_too(done: int, filled: Context)
 
 def test_a_cut_over_that_was_half_applied_goes_back_with_what_was_written(filled: Context) -> None:
     """The switch counts, though its revision was not written."""
-    up_to(filled, "create_sidecars")
+    up_to(filled, "create_gallery_stats")
     steps = PHASES["cut_over"].actions()  # type: ignore[attr-defined]
     revisions.run_actions(filled.connection, steps, filled.settings.database)
     item, tags = (ContentSource.AUTO, 3), ids(("e",))
     write_junction(filled.connection, item, tags)
-    roll_back(filled, "create_sidecars")
+    roll_back(filled, "create_gallery_stats")
     assert in_arrays(filled.connection)[item] == tags
 
 

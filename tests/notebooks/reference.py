@@ -62,6 +62,7 @@ STEPS = [
             ("22_verify_content_tags", _APPLY),
             ("30_attach_partitions", _APPLY),
             ("31_create_sidecars", _APPLY),
+            ("50_refresh_tag_stats", {**_APPLY, "seed": 1}),
             ("62_benchmark_gallery", {"moment": "after", "repeats": 3}),
         ],
         start=1,

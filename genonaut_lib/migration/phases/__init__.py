@@ -7,6 +7,7 @@ from genonaut_lib.migration.phases.backfill_content_tags import BackfillContentT
 from genonaut_lib.migration.phases.backfill_tag_uuids import BackfillTagUuids
 from genonaut_lib.migration.phases.base import Context, Phase, SchemaPhase
 from genonaut_lib.migration.phases.create_content_tags import CreateContentTags
+from genonaut_lib.migration.phases.create_gallery_stats import CreateGalleryStats
 from genonaut_lib.migration.phases.create_sidecars import CreateSidecars
 from genonaut_lib.migration.phases.cut_over import CutOver
 from genonaut_lib.migration.phases.drop_legacy_tags import DropLegacyTags
@@ -25,6 +26,7 @@ _IN_ORDER: tuple[Phase, ...] = (
     VerifyContentTags(),
     AttachPartitions(),
     CreateSidecars(),
+    CreateGalleryStats(),
     CutOver(),
 )
 

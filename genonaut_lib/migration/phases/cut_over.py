@@ -54,7 +54,7 @@ class CutOver(SchemaPhase):
     title: str = "Cut over: the junction is the truth, the arrays are read-only"
     notebook: str = "70_cut_over"
     revision: str = revisions.CUT_OVER
-    before: str = revisions.CREATE_SIDECARS
+    before: str = revisions.CREATE_GALLERY_STATS
 
     def check(self, context: Context) -> list[Check]:
         """Besides the revision: a verified junction, and triggers that carry the arrays until the switch."""
@@ -170,7 +170,7 @@ def require_rebuilt(connection: Connection) -> None:
 
 
 def _killed_before_stamp(connection: Connection) -> bool:
-    return revisions.current(connection) == revisions.CREATE_SIDECARS and junction_is_truth(connection)
+    return revisions.current(connection) == revisions.CREATE_GALLERY_STATS and junction_is_truth(connection)
 
 
 def _switch() -> Action:
