@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from genonaut_lib.errors import InvalidSettings, ProjectNotFound
+from genonaut_lib.planner_settings import PlannerSettings
 
 ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
 PREFIX = "GENONAUT_"
@@ -109,6 +110,7 @@ class Settings(_Section):
     throttle: ThrottleSettings = ThrottleSettings()
     bulk: BulkSettings = BulkSettings()
     pressure: PressureSettings = PressureSettings()
+    planner: PlannerSettings = PlannerSettings()
     notebooks: dict[str, dict[str, Any]] = {}
     database_url: SecretStr | None = Field(None, exclude=True)
     redis_url: SecretStr | None = Field(None, exclude=True)
@@ -257,3 +259,10 @@ def _known_keys(path: list[str]) -> list[str]:
     for step in path:
         model = model.model_fields[step].annotation
     return [name for name, field in model.model_fields.items() if not field.exclude]
+
+
+__all__ = [
+    "BulkSettings", "DatabaseSettings", "PlannerSettings", "PressureSettings", "RedisSettings", "ServerSettings",
+    "Settings", "ThrottleSettings", "environments", "load_other_settings", "load_settings", "nearest", "project_root",
+    "state_folder",
+]  # fmt: skip

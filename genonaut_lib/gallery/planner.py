@@ -1,27 +1,183 @@
-"""Which strategy answers a query: a pure function of the query, the statistics and the knobs."""
+"""Which strategy answers a query: a pure function of the query, the statistics, the knobs and what was seen before.
+
+Mode `cost` counts the work of every strategy that is fit and takes the cheapest. Mode `seed` follows
+the decision tree of the paper that first described this planner; it also decides where there are no
+statistics, since nothing can be counted then.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from genonaut_lib.gallery.query import Group
+from genonaut_lib.errors import InvalidInput
+from genonaut_lib.gallery import costs, estimates, reasons, seed_tree
+from genonaut_lib.gallery.choice import Choice
+from genonaut_lib.gallery.costs import Features, Outlook
+from genonaut_lib.gallery.estimates import Estimate, Portrait
+from genonaut_lib.gallery.feedback import NOTHING_SEEN, Feedback, Lesson, reach_of
+from genonaut_lib.gallery.fitness import MODELS, Terms
+from genonaut_lib.gallery.query import GalleryQuery, Group
+from genonaut_lib.gallery.statistics import Statistics
+from genonaut_lib.settings import PlannerSettings
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What the planner chose and why.
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that a choice rests on; `outlook` and `estimate` are None where there are no statistics."""
 
-    `estimated_rows` is how many items the whole filter is thought to match, None where nothing is
-    known. `estimated_ms` is what the strategy should cost; `considered` says the same of every
-    strategy that was fit, `unfit` why each other one was not. `ranked` are the query's groups of
-    tags, rarest first, as `read_page` takes them.
+    terms: Terms
+    ranked: tuple[Group, ...]
+    rarest_count: int | None
+    lesson: Lesson
+    outlook: Outlook | None
+    estimate: Estimate | None
+    unfit: Mapping[str, str]
+
+
+def require_few_tags(query: GalleryQuery, knobs: PlannerSettings) -> None:
+    """Refuse a query of more tags than the knob `planner.max_tags` allows; raise InvalidInput.
+
+    A family counts as one tag, however many descendants it has. Excluded tags are counted by themselves.
     """
+    for count, what in ((len(query.tags) + len(query.families), "asks for"), (len(query.exclude), "excludes")):
+        if count > knobs.max_tags:
+            raise InvalidInput(
+                f"The query {what} {count} tags, and may have {knobs.max_tags} at most.",
+                hint="Ask for fewer, or raise the knob planner.max_tags.",
+            )
 
-    strategy: str
-    reason: str
-    ranked: tuple[Group, ...] = ()
-    estimated_rows: float | None = None
-    estimated_ms: float | None = None
-    considered: Mapping[str, float] = field(default_factory=dict)
-    unfit: Mapping[str, str] = field(default_factory=dict)
+
+def choose(
+    query: GalleryQuery,
+    statistics: Statistics | None,
+    knobs: PlannerSettings,
+    *,
+    feedback: Feedback | None = None,
+    view_ready: bool = False,
+) -> Choice:
+    """Return the strategy for a page of the query.
+
+    `view_ready` says that the materialised view is there and fresh enough. Times are milliseconds in
+    the database. Never raises, whatever the statistics hold.
+    """
+    return _decided(_case(Terms(query, knobs, view_ready), statistics, feedback, reach_of(query)), feedback)
+
+
+def choose_for_count(
+    query: GalleryQuery,
+    statistics: Statistics | None,
+    knobs: PlannerSettings,
+    *,
+    feedback: Feedback | None = None,
+    view_ready: bool = False,
+) -> Choice:
+    """Return the strategy for an exact count of the query's filter, which cannot stop early; see `choose`."""
+    return _decided(_case(Terms(query, knobs, view_ready), statistics, feedback, None), feedback)
+
+
+def features(query: GalleryQuery, statistics: Statistics) -> Mapping[str, Features]:
+    """Return the work of a page by strategy and feature (see `costs`): for every strategy that can answer the query.
+
+    Whether it is switched on, and whether its memory and seeds are within bounds, is not asked here.
+    """
+    groups = estimates.ranked(query, statistics)
+    outlook = _outlook(query, groups, estimates.portray(query, statistics, groups), NOTHING_SEEN, reach_of(query))
+    able = MODELS if query.groups else [reasons.PLAIN]
+    return {name: MODELS[name].work(outlook) for name in able}
+
+
+def _case(terms: Terms, statistics: Statistics | None, feedback: Feedback | None, reach: int | None) -> _Case:
+    query = terms.query
+    lesson = feedback.recall(query, statistics) if feedback else NOTHING_SEEN
+    ranked = estimates.ranked(query, statistics)
+    rarest = _rarest_count(query, ranked, statistics, terms.knobs)
+    if statistics is None or not estimates.are_known(statistics):
+        unfit = {name: why for name, model in MODELS.items() if (why := model.unfit(terms, None))}
+        return _Case(terms, ranked, rarest, lesson, None, None, unfit)
+    portraits = estimates.portray(query, statistics, ranked)
+    outlook = _outlook(query, ranked, portraits, lesson, reach)
+    estimate = lesson.corrected(estimates.summed(query, portraits))
+    bounded = outlook if terms.knobs.mode == "cost" else None
+    unfit = {name: why for name, model in MODELS.items() if (why := model.unfit(terms, bounded))}
+    return _Case(terms, ranked, rarest, lesson, outlook, estimate, unfit)
+
+
+def _outlook(
+    query: GalleryQuery, groups: tuple[Group, ...], portraits: tuple[Portrait, ...], lesson: Lesson, reach: int | None
+) -> Outlook:
+    """Put search and lesson into the portraits' rows; an exact lesson knows the search already."""
+    if query.search and lesson.exact is None:
+        portraits = tuple(_searched(one) for one in portraits)
+    return Outlook(query, estimates.placed(groups), lesson.portraits(portraits), reach)
+
+
+def _searched(one: Portrait) -> Portrait:
+    low, rows, high = (costs.SEARCH_SHARE * value for value in (one.low, one.rows, one.high))
+    return replace(one, low=low, rows=rows, high=high)
+
+
+def _rarest_count(
+    query: GalleryQuery, ranked: tuple[Group, ...], statistics: Statistics | None, knobs: PlannerSettings
+) -> int | None:
+    """Return how many items carry the rarest group, by default what the knob says of tags without statistics."""
+    if not ranked:
+        return None
+    unknown = 0 if knobs.mode == "cost" and estimates.are_known(statistics) else knobs.stats.fallback_default_count
+    sources = statistics.sources if statistics else {}
+    known = [sources[source].cardinalities for source in query.sources if source in sources]
+    return min(sum(_count(known, tag, unknown) for tag in group) for group in ranked)
+
+
+def _count(known: Sequence[Mapping[uuid.UUID, int]], tag: uuid.UUID, unknown: int) -> int:
+    found = [cardinalities[tag] for cardinalities in known if tag in cardinalities]
+    return sum(found) if found else unknown
+
+
+def _decided(case: _Case, feedback: Feedback | None) -> Choice:
+    knobs = case.terms.knobs
+    works = _works(case)
+    priced = {name: _price(case, name, work) for name, work in works.items()}
+    if not case.ranked:
+        strategy, reason = reasons.PLAIN, reasons.plain(works.get(reasons.PLAIN), priced.get(reasons.PLAIN))
+    elif knobs.mode == "cost" and case.outlook is not None:
+        strategy = min(priced, key=lambda name: (priced[name], name))
+        reason = reasons.of_cost(case.outlook, works, priced, case.rarest_count)
+    else:
+        overflowing = feedback.seeds_overflow(knobs.seed_candidate_cap) if feedback else False
+        question = seed_tree.Question(len(case.ranked), case.rarest_count or 0, overflowing)
+        strategy, reason = seed_tree.pick_strategy(question, knobs)
+        reason = reason if case.outlook else f"no statistics: {reason}"
+    return _choice(case, strategy, reason, priced)
+
+
+def _works(case: _Case) -> dict[str, Features]:
+    if case.outlook is None:
+        return {}
+    return {name: model.work(case.outlook) for name, model in MODELS.items() if name not in case.unfit}
+
+
+def _price(case: _Case, name: str, work: Features) -> float:
+    assert case.outlook is not None
+    modelled = costs.cost(work, case.terms.knobs.coefficients.get(name, {}))
+    return max(modelled, case.lesson.floor(name, case.outlook.reach))
+
+
+def _choice(case: _Case, strategy: str, reason: str, priced: Mapping[str, float]) -> Choice:
+    seed = MODELS[strategy].seed
+    return Choice(
+        strategy,
+        reason,
+        case.ranked,
+        case.estimate.rows if case.estimate else None,
+        priced.get(strategy),
+        priced,
+        case.unfit,
+        case.estimate,
+        case.rarest_count,
+        seed(case.outlook) if seed and case.outlook else None,
+    )
+
+
+__all__ = ["Choice", "Feedback", "choose", "choose_for_count", "features", "require_few_tags"]

@@ -1,0 +1,133 @@
+"""The planner's register: of each strategy when it is fit, what it has to do, and how that reads in a sentence.
+
+A further strategy is one further entry here, one in `strategies` and its coefficients in the settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from genonaut_lib.gallery import costs
+from genonaut_lib.gallery.costs import Features, Outlook, Work
+from genonaut_lib.gallery.query import GalleryQuery
+from genonaut_lib.settings import PlannerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What fitness is judged by, beside the amounts of work."""
+
+    query: GalleryQuery
+    knobs: PlannerSettings
+    view_ready: bool = False
+
+
+Judge = Callable[[Terms, Outlook | None], str | None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One strategy as the planner sees it.
+
+    `unfit` returns why a query is not for it, None if it is; bounds of memory and seeds are asked of the
+    outlook, and not at all without one. `work` wants a query with tags, but for `time_walk`. `seed` says
+    how many candidates a two-phase strategy begins with.
+    """
+
+    unfit: Judge
+    work: Work
+    phrase: Callable[[Outlook, Features], str]
+    seed: Callable[[Outlook], float] | None = None
+
+
+def many(number: float, what: str) -> str:
+    """Return `1 item`, `31,000 items`."""
+    return f"{number:,.0f} {what}" if round(number) == 1 else f"{number:,.0f} {what}s"
+
+
+def _always(_terms: Terms, _view: Outlook | None) -> str | None:
+    return None
+
+
+def _self_join(terms: Terms, _view: Outlook | None) -> str | None:
+    return _off(terms, "enable_self_join")
+
+
+def _group_having(terms: Terms, view: Outlook | None) -> str | None:
+    off = _off(terms, "enable_group_having")
+    if off or view is None:
+        return off
+    megabytes, most = costs.grouping_megabytes(view), terms.knobs.max_work_mem_mb
+    return f"its groups would take {megabytes:,.0f} MB, over {most:,} (max_work_mem_mb)" if megabytes > most else None
+
+
+def _two_phase_single(terms: Terms, view: Outlook | None) -> str | None:
+    return _two_phase(terms, view, 2, costs.seed_of)
+
+
+def _two_phase_dual(terms: Terms, view: Outlook | None) -> str | None:
+    return _two_phase(terms, view, 3, costs.pair_of)
+
+
+def _two_phase(terms: Terms, view: Outlook | None, least: int, seed: Callable[[Outlook], float]) -> str | None:
+    off = _off(terms, "enable_two_phase")
+    if off or view is None:
+        return off
+    if len(view.groups) < least:
+        return f"nothing is left to look up with fewer than {least} tags that all must be carried"
+    rows, cap = seed(view), terms.knobs.seed_candidate_cap
+    return f"its seed would have {rows:,.0f} candidates, over {cap:,} (seed_candidate_cap)" if rows > cap else None
+
+
+def _materialized_view(terms: Terms, _view: Outlook | None) -> str | None:
+    if not terms.query.groups:
+        return "the query names no tag"
+    if not terms.query.stale:
+        return "the query does not allow a stale answer"
+    return None if terms.view_ready else "the view is missing, or older than view_staleness_seconds"
+
+
+def _off(terms: Terms, knob: str) -> str | None:
+    if not terms.query.groups:
+        return "the query names no tag"
+    return None if getattr(terms.knobs, knob) else f"switched off ({knob})"
+
+
+def _walking(_view: Outlook, work: Features) -> str:
+    if work["scanned"]:
+        return f"reading all {many(work['scanned'], 'item')}"
+    return f"walking {many(work['walked'], 'item')}"
+
+
+def _joining(view: Outlook, _work: Features) -> str:
+    groups = len(view.groups)
+    return "reading 1 posting" if groups == 1 else f"joining {groups} postings"
+
+
+def _grouping(_view: Outlook, work: Features) -> str:
+    return f"counting {many(work['grouped'], 'row')} of postings"
+
+
+def _looking_up(view: Outlook, _work: Features) -> str:
+    return f"looking up {many(costs.seed_of(view), 'carrier')} of the rarest tag"
+
+
+def _looking_pairs_up(view: Outlook, _work: Features) -> str:
+    return f"looking up {many(costs.pair_of(view), 'carrier')} of the two rarest tags"
+
+
+def _viewing(_view: Outlook, work: Features) -> str:
+    if work["walked"]:
+        return f"walking {many(work['walked'], 'row')} of the view"
+    return f"fetching {many(work['fetched'], 'row')} of the view"
+
+
+MODELS: dict[str, Model] = {
+    "time_walk": Model(_always, costs.time_walk, _walking),
+    "self_join": Model(_self_join, costs.self_join, _joining),
+    "group_having": Model(_group_having, costs.group_having, _grouping),
+    "two_phase_single": Model(_two_phase_single, costs.two_phase_single, _looking_up, costs.seed_of),
+    "two_phase_dual": Model(_two_phase_dual, costs.two_phase_dual, _looking_pairs_up, costs.pair_of),
+    "materialized_view": Model(_materialized_view, costs.materialized_view, _viewing),
+}
