@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # JupyterLab refuses root unless told otherwise; containers often have no other user.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo test chaos check lab lock clean reference
+.PHONY: help demo test chaos fuzz check lab lock clean reference
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test: $(VENV)/.dev  ## all tests, on embedded PostgreSQL and Redis
 
 chaos: $(VENV)/.dev  ## a hundred kills over worker, database backend and runner (CHAOS_KILLS)
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_SECONDS=$${CHAOS_SECONDS:-60} $(BIN)/python -m pytest tests/acceptance/test_chaos.py tests/integration/test_locks.py tests/migration/test_verification.py tests/integration/test_pressure.py
+
+fuzz: $(VENV)/.dev  ## ten thousand random gallery queries, every strategy against the oracle (FUZZ_QUERIES, FUZZ_SEED)
+	FUZZ_QUERIES=$${FUZZ_QUERIES:-10000} FUZZ_SEED=$${FUZZ_SEED:-$$RANDOM} $(BIN)/python -m pytest -n auto tests/gallery/test_conformance.py
 
 check: $(VENV)/.dev  ## what CI checks before the tests: lint, types, floors, SQL, notebook hygiene
 	$(BIN)/ruff check .

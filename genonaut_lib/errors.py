@@ -168,3 +168,7 @@ class RunInterrupted(GenonautError):
 
 class ProposalRefused(Refused):
     """The proposed knobs would make watched queries slower, and were not adopted."""
+
+
+class ViewMissing(Refused):
+    """The materialised view of the gallery is not there, or was never filled."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Select,
     UnaryExpression,
     and_,
@@ -92,16 +93,18 @@ def shape_of(query: GalleryQuery) -> Shape:
 def values_of(query: GalleryQuery, ranked: Sequence[Group] | None = None) -> dict[str, Any]:
     """Return the values a statement of the query's shape binds, by name.
 
-    `ranked` are the query's groups, rarest first, as strategies that begin with a rare tag want them.
+    `ranked` are the query's groups, rarest first, as strategies that begin with a rare tag want them:
+    `tag_0` is the rarest tag then, `others_1` are the tags but the rarest, `others_2` but the two rarest.
     """
     groups = query.groups if ranked is None else ranked
+    assert ranked is None or sorted(ranked) == sorted(query.groups), "ranked are the groups of another query"
     singles = [group[0] for group in groups if len(group) == 1]
     families = [list(group) for group in groups if len(group) != 1]
     offset = (query.page - 1) * query.page_size
     values: dict[str, Any] = {
         "viewer": query.viewer, "rows": query.page_size + 1, "offset": offset,
         "reach": offset + query.page_size + 1, "exclude": list(query.exclude), "search": query.search,
-        "tags": singles,
+        "others_0": singles, "others_1": singles[1:], "others_2": singles[2:],
     }  # fmt: skip
     values |= {f"tag_{place}": tag for place, tag in enumerate(singles)}
     values |= {f"family_{place}": family for place, family in enumerate(families)}
@@ -110,48 +113,56 @@ def values_of(query: GalleryQuery, ranked: Sequence[Group] | None = None) -> dic
     return values
 
 
-def shared(shape: Shape, source: ContentSource, *, walks: bool) -> list[ColumnElement[bool]]:
+def shared(
+    shape: Shape, source: ContentSource, *, walks: bool, items: FromClause = content_items_all
+) -> list[ColumnElement[bool]]:
     """Return every clause but the tags' and the position's.
 
     `walks` says that items come in page order and the statement stops early, so that a look into an
-    index for each item is what is wanted, and never a pass over all of them.
+    index for each item is what is wanted, and never a pass over all of them. `items` is what is read,
+    with the columns of the content tables.
     """
     return [
-        ITEM.source_type == word(source.partition),
-        *visible(shape),
-        *created_by(shape, source),
-        *excluded(shape, source, walks=walks),
-        *searched(shape),
+        items.c.source_type == word(source.partition),
+        *visible(shape, items),
+        *created_by(shape, source, items),
+        *excluded(shape, source, walks=walks, items=items),
+        *searched(shape, items),
     ]
 
 
-def visible(shape: Shape) -> list[ColumnElement[bool]]:
+def visible(shape: Shape, items: FromClause = content_items_all) -> list[ColumnElement[bool]]:
     """Return the privacy clause: public items, and the viewer's own."""
-    public = ITEM.is_private == false()
-    return [or_(public, ITEM.creator_id == _viewer()) if shape.has_viewer else public]
+    public = items.c.is_private == false()
+    return [or_(public, items.c.creator_id == _viewer()) if shape.has_viewer else public]
 
 
-def created_by(shape: Shape, source: ContentSource) -> list[ColumnElement[bool]]:
+def created_by(
+    shape: Shape, source: ContentSource, items: FromClause = content_items_all
+) -> list[ColumnElement[bool]]:
     """Return the creator clause of a source: none at all where everybody's items are wanted."""
     creators = shape.scope.of(source)
     if creators is Creators.MINE:
-        return [ITEM.creator_id == _viewer()]
-    return [ITEM.creator_id != _viewer()] if creators is Creators.COMMUNITY else []
+        return [items.c.creator_id == _viewer()]
+    return [items.c.creator_id != _viewer()] if creators is Creators.COMMUNITY else []
 
 
-def excluded(shape: Shape, source: ContentSource, *, walks: bool) -> list[ColumnElement[bool]]:
+def excluded(
+    shape: Shape, source: ContentSource, *, walks: bool, items: FromClause = content_items_all
+) -> list[ColumnElement[bool]]:
     """Return the clause that an item carries none of the excluded tags."""
     if not shape.excludes:
         return []
-    return [~carries(source, LINK.tag_id == any_(bindparam("exclude", type_=ARRAY(Uuid))), probed=walks)]
+    unwanted = LINK.tag_id == any_(bindparam("exclude", type_=ARRAY(Uuid)))
+    return [~carries(source, unwanted, probed=walks, items=items)]
 
 
-def searched(shape: Shape) -> list[ColumnElement[bool]]:
+def searched(shape: Shape, items: FromClause = content_items_all) -> list[ColumnElement[bool]]:
     """Return the search clause, in the very expression that the search index is built over."""
     if not shape.searches:
         return []
     config = cast(literal_column(f"'{SEARCH_CONFIG}'"), REGCONFIG)
-    document = func.to_tsvector(config, ITEM.title.op("||")(literal_column("' '")).op("||")(ITEM.prompt))
+    document = func.to_tsvector(config, items.c.title.op("||")(literal_column("' '")).op("||")(items.c.prompt))
     return [document.op("@@")(func.websearch_to_tsquery(config, bindparam("search", type_=String)))]
 
 
@@ -163,14 +174,25 @@ def groups_of(shape: Shape) -> list[ColumnElement[bool]]:
     ]
 
 
-def carries(source: ContentSource, tag_clause: ColumnElement[bool], *, probed: bool) -> ColumnElement[bool]:
+def carries(
+    source: ContentSource,
+    tag_clause: ColumnElement[bool],
+    *,
+    probed: bool,
+    items: FromClause = content_items_all,
+) -> ColumnElement[bool]:
     """Return the clause that the item has a junction row of this kind.
 
     `probed` keeps PostgreSQL from making a join of it: the index is looked into once for each item.
     """
-    same_item = and_(LINK.content_id == ITEM.id, LINK.content_source == word(source.junction))
+    same_item = and_(LINK.content_id == items.c.id, LINK.content_source == word(source.junction))
     rows = select(literal_column("1")).select_from(content_tags).where(same_item, tag_clause)
-    return (rows.offset(literal_column("0")) if probed else rows).correlate(content_items_all).exists()
+    return (fenced(rows) if probed else rows).correlate(items).exists()
+
+
+def fenced(rows: Select[Any]) -> Select[Any]:
+    """Return the same rows as a subquery that PostgreSQL plans by itself: OFFSET 0 keeps it apart."""
+    return rows.offset(literal_column("0"))
 
 
 def order_by(shape: Shape, columns: Any, *, across: bool) -> list[UnaryExpression[Any]]:
@@ -182,37 +204,39 @@ def order_by(shape: Shape, columns: Any, *, across: bool) -> list[UnaryExpressio
     return ordered
 
 
-def beyond(shape: Shape, source: ContentSource) -> list[ColumnElement[bool]]:
+def beyond(shape: Shape, source: ContentSource, items: FromClause = content_items_all) -> list[ColumnElement[bool]]:
     """Return the keyset clause of a source: rows that are read after the position."""
     if shape.from_source is None:
         return []
-    column = ITEM[shape.sort.field.value]
+    past, column = _past(shape, source, items), items.c[shape.sort.field.value]
     if not shape.sort.field.is_nullable:
-        return [_past(shape, source)]
+        return [past]
     if shape.from_null:
-        tied = and_(column.is_(None), _tied(shape, source))
+        tied = and_(column.is_(None), _tied(shape, source, items))
         return [or_(column.is_not(None), tied) if shape.backwards else tied]
-    return [_past(shape, source) if shape.backwards else or_(_past(shape, source), column.is_(None))]
+    return [past if shape.backwards else or_(past, column.is_(None))]
 
 
-def _past(shape: Shape, source: ContentSource) -> ColumnElement[bool]:
-    """Return the clause for rows past a position that has a value, as a range of an index where it can be."""
-    assert shape.from_source is not None
-    column = ITEM[shape.sort.field.value]
+def _past(shape: Shape, source: ContentSource, items: FromClause) -> ColumnElement[bool]:
+    """Return the clause for rows past a position that has a value, as a range of an index where it can be.
+
+    Within the position's source that is one comparison of (value, id); sorted by id, ids alone.
+    """
+    column = items.c[shape.sort.field.value]
     value = bindparam("from_value", type_=column.type)
     if source is shape.from_source and shape.sort.field is not SortField.ID:
-        own, there = tuple_(column, ITEM.id), tuple_(value, bindparam("from_id", type_=Integer))
+        own, there = tuple_(column, items.c.id), tuple_(value, bindparam("from_id", type_=Integer))
         return own < there if shape.descending else own > there
     if source is not shape.from_source and _comes_later(shape, source):
         return column <= value if shape.descending else column >= value
     return column < value if shape.descending else column > value
 
 
-def _tied(shape: Shape, source: ContentSource) -> ColumnElement[bool]:
+def _tied(shape: Shape, source: ContentSource, items: FromClause) -> ColumnElement[bool]:
     """Return the clause for rows past a position among those that have its sort value."""
     if source is shape.from_source:
         place = bindparam("from_id", type_=Integer)
-        return ITEM.id < place if shape.descending else ITEM.id > place
+        return items.c.id < place if shape.descending else items.c.id > place
     return true() if _comes_later(shape, source) else false()
 
 
@@ -235,6 +259,11 @@ def tag_value(place: int) -> ColumnElement[Any]:
 def family_value(place: int) -> ColumnElement[Any]:
     """Return the bound tags of a group of several."""
     return bindparam(f"family_{place}", type_=ARRAY(Uuid))
+
+
+def single_values(after: int = 0) -> ColumnElement[Any]:
+    """Return the bound tags of all groups of one but the first `after` (at most two), as an array."""
+    return bindparam(f"others_{after}", type_=ARRAY(Uuid))
 
 
 def _viewer() -> ColumnElement[Any]:

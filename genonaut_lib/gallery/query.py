@@ -69,8 +69,8 @@ class GalleryQuery:
     of the three. `stale` allows an answer from a view that was refreshed some time ago.
 
     Raises InvalidInput for a page size or page number out of range, for a scope that needs a viewer
-    without one, for two ways to say where the page lies, and for a position without the sort value
-    that only some fields may lack.
+    without one, for two ways to say where the page lies, for a position without the sort value
+    that only some fields may lack, and for a search that no text can match.
     """
 
     tags: tuple[uuid.UUID, ...] = ()
@@ -92,6 +92,8 @@ class GalleryQuery:
         object.__setattr__(self, "exclude", _unique(self.exclude))
         object.__setattr__(self, "families", tuple(sorted({_unique(family) for family in self.families})))
         object.__setattr__(self, "search", " ".join(self.search.split()))
+        if "\0" in self.search:
+            raise InvalidInput("The search holds a NUL character, which no text of the gallery can.")
         self._require_page()
         self._require_viewer()
 
@@ -131,7 +133,8 @@ class GalleryQuery:
         """The groups an item must carry one tag of each of; single tags first. ANY makes one group of all."""
         singles: tuple[Group, ...] = tuple((tag,) for tag in self.tags)
         if self.match is TagMatch.ALL or len(singles) + len(self.families) < 2:
-            return (*singles, *self.families)
+            # A tag without descendants is a family of one: named twice, it is one group all the same.
+            return tuple(dict.fromkeys((*singles, *self.families)))
         return (_unique((*self.tags, *(tag for family in self.families for tag in family))),)
 
     def position_of(self, row: dict[str, object]) -> Position:

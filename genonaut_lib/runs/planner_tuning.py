@@ -39,7 +39,7 @@ class PlannerTuning:
 
     def fit(self) -> View:
         """Fit every strategy's coefficients to what was measured."""
-        self.fits = planner_fit.fit_all(self._measured().observations())
+        self.fits = planner_fit.fit_all(self._measured().observations(), self.settings.planner.coefficients)
         return tuning_views.fits_view(self.fits)
 
     def predictions(self) -> Chart:

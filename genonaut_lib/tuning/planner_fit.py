@@ -27,7 +27,7 @@ from genonaut_lib.tuning.cases import PAGE_SIZE, canonical_cases
 from genonaut_lib.tuning.gallery_bench import Effort, viewers
 from genonaut_lib.tuning.grid import GridCase, Reach, grid
 from genonaut_lib.tuning.nnls import Array, nnls
-from genonaut_lib.tuning.proposal import Proposal, Watched, propose
+from genonaut_lib.tuning.proposal import Coefficients, Proposal, Watched, propose
 from genonaut_lib.tuning.race import Contest, Say
 from genonaut_lib.tuning.timed_reads import Reader
 
@@ -37,6 +37,8 @@ HUBER = 0.5
 LEAST_MS = 1e-3
 LEAST_PER_COEFFICIENT = 3
 """A strategy with fewer measurements for each of its coefficients keeps the ones it has."""
+PRIOR = 0.3
+"""How much a present coefficient counts: one that is twice the present one weighs like one query off by a third."""
 DIGITS = 4
 """Significant digits of a coefficient: what is judged is what is written."""
 
@@ -136,53 +138,83 @@ def sweep(settings: Settings, effort: Effort, say: Say = lambda line: None) -> S
     return Sweep(tuple(contests), statistics)
 
 
-def fit_all(observations: Mapping[str, Sequence[Observation]], *, bootstraps: int = 100) -> dict[str, Fit]:
+def fit_all(
+    observations: Mapping[str, Sequence[Observation]], present: Coefficients, *, bootstraps: int = 100
+) -> dict[str, Fit]:
     """Return the fit of every strategy that was measured often enough to tell its coefficients apart."""
     return {
-        name: fit(found, bootstraps=bootstraps)
+        name: fit(found, present.get(name, {}), bootstraps=bootstraps)
         for name, found in observations.items()
-        if len(found) >= LEAST_PER_COEFFICIENT * len({feature for one in found for feature in one.features})
+        if len(found) >= LEAST_PER_COEFFICIENT * len(_seen(found))
     }
 
 
-def fit(observations: Sequence[Observation], *, bootstraps: int = 100, seed: int = 1) -> Fit:
-    """Return one strategy's coefficients; raise CheckFailed where there are fewer observations than features."""
-    names = sorted({name for one in observations for name in one.features})
+def fit(
+    observations: Sequence[Observation], present: Mapping[str, float], *, bootstraps: int = 100, seed: int = 1
+) -> Fit:
+    """Return one strategy's coefficients, of those features that occur at all.
+
+    What the measurements cannot tell apart stays near the `present` coefficients. Raises CheckFailed
+    where there are fewer observations than features.
+    """
+    names = _seen(observations)
     if not names or len(observations) < len(names):
         raise CheckFailed(f"{len(observations)} measurements cannot tell {len(names)} coefficients apart.")
-    matrix = np.array([[float(one.features.get(name, 0.0)) for name in names] for one in observations])
-    times = np.array([max(one.milliseconds, LEAST_MS) for one in observations])
-    over = np.array([one.over_limit for one in observations])
-    found = _rounded(_solve(matrix, times, over))
-    intervals = _bootstrap((matrix, times, over), bootstraps, seed)
+    points = _Points(
+        np.array([[float(one.features.get(name, 0.0)) for name in names] for one in observations]),
+        np.array([max(one.milliseconds, LEAST_MS) for one in observations]),
+        np.array([one.over_limit for one in observations]),
+    )
+    prior = np.array([present.get(name, 0.0) for name in names])
+    found = np.array([float(f"{value:.{DIGITS}g}") for value in _solve(points, prior)])
     return Fit(
         dict(zip(names, found.tolist(), strict=True)),
-        dict(zip(names, intervals, strict=True)),
-        float(np.exp(np.median(np.abs(_errors(matrix @ found, times, over))))),
+        dict(zip(names, _bootstrap(points, prior, bootstraps, seed), strict=True)),
+        float(np.exp(np.median(np.abs(points.errors(points.features @ found))))),
         len(observations),
     )
 
 
-def _solve(matrix: Array, times: Array, over: Array) -> Array:
+def _seen(observations: Sequence[Observation]) -> list[str]:
+    """Return the features that occur: of a search nothing is learnt where nobody searched."""
+    return sorted({name for one in observations for name, amount in one.features.items() if amount > 0})
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Observations as arrays: features (n, m), milliseconds (n,), and which are time limits (n,)."""
+
+    features: Array
+    times: Array
+    over: Array
+
+    def errors(self, predicted: Array) -> Array:
+        """Return log(predicted / measured); nothing is wrong with a prediction beyond a limit that was exceeded."""
+        errors = np.log(np.maximum(predicted, LEAST_MS) / self.times)
+        return np.asarray(np.where(self.over & (errors > 0), 0.0, errors))
+
+    def drawn(self, draw: Array) -> _Points:
+        """Return the observations of these numbers."""
+        return _Points(self.features[draw], self.times[draw], self.over[draw])
+
+
+def _solve(points: _Points, prior: Array) -> Array:
     """Return the coefficients that minimise Huber's loss of the logarithms, by weights found anew in each round.
 
     With the weight log(p/t) / (p - t) the weighted residual p - t is the logarithm itself.
     """
-    weights = 1.0 / times
-    solution = nnls(matrix * weights[:, None], times * weights)
+    known = prior > 0
+    held = np.diag(PRIOR / np.where(known, prior, 1.0))[known]
+    weights = 1.0 / points.times
+    solution = np.zeros(len(prior))
     for _ in range(ROUNDS):
-        predicted = np.maximum(matrix @ solution, LEAST_MS)
-        errors = _errors(predicted, times, over)
-        weights = _chord(predicted, times) * np.sqrt(np.minimum(1.0, HUBER / np.maximum(np.abs(errors), 1e-9)))
-        weights[over & (predicted >= times)] = 0.0
-        solution = nnls(matrix * weights[:, None], times * weights)
+        rows = np.vstack([points.features * weights[:, None], held])
+        solution = nnls(rows, np.concatenate([points.times * weights, np.full(len(held), PRIOR)]))
+        predicted = np.maximum(points.features @ solution, LEAST_MS)
+        off = np.maximum(np.abs(points.errors(predicted)), HUBER)
+        weights = _chord(predicted, points.times) * np.sqrt(HUBER / off)
+        weights[points.over & (predicted >= points.times)] = 0.0
     return solution
-
-
-def _errors(predicted: Array, times: Array, over: Array) -> Array:
-    """Return log(predicted / measured); nothing is wrong with a prediction beyond a limit that was exceeded."""
-    errors = np.log(np.maximum(predicted, LEAST_MS) / times)
-    return np.asarray(np.where(over & (errors > 0), 0.0, errors))
 
 
 def _chord(predicted: Array, times: Array) -> Array:
@@ -192,15 +224,10 @@ def _chord(predicted: Array, times: Array) -> Array:
     return np.asarray(np.where(apart, np.log(predicted / times) / gap, 1.0 / times))
 
 
-def _bootstrap(data: tuple[Array, Array, Array], bootstraps: int, seed: int) -> list[tuple[float, float]]:
+def _bootstrap(points: _Points, prior: Array, bootstraps: int, seed: int) -> list[tuple[float, float]]:
     """Return the middle 95 % of each coefficient over samples of the observations, drawn with replacement."""
-    matrix, times, over = data
     dice = np.random.default_rng(seed)
-    draws = [dice.integers(len(times), size=len(times)) for _ in range(max(1, bootstraps))]
-    solutions = np.array([_solve(matrix[draw], times[draw], over[draw]) for draw in draws])
-    low, high = np.percentile(solutions, [2.5, 97.5], axis=0)
+    count = len(points.times)
+    solutions = [_solve(points.drawn(dice.integers(count, size=count)), prior) for _ in range(max(1, bootstraps))]
+    low, high = np.percentile(np.array(solutions), [2.5, 97.5], axis=0)
     return list(zip(low.tolist(), high.tolist(), strict=True))
-
-
-def _rounded(solution: Array) -> Array:
-    return np.array([float(f"{value:.{DIGITS}g}") for value in solution])

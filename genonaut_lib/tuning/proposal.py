@@ -176,16 +176,12 @@ def _with(present: PlannerSettings, coefficients: Coefficients) -> PlannerSettin
 
 
 def _blended(present: Coefficients, fitted: Coefficients, share: float) -> Coefficients:
-    """Return the geometric mean of both, `share` of it the fitted; a coefficient that is 0 in one is the other's."""
-    return {
-        **present,
-        **{
-            strategy: {
-                name: _mean(present.get(strategy, {}).get(name, 0.0), value, share) for name, value in values.items()
-            }
-            for strategy, values in fitted.items()
-        },
-    }
+    """Return the geometric mean of both, `share` of it the fitted; what was not fitted is the present."""
+    blended = {strategy: dict(values) for strategy, values in present.items()}
+    for strategy, values in fitted.items():
+        own = blended.setdefault(strategy, {})
+        own.update({name: _mean(own.get(name, 0.0), value, share) for name, value in values.items()})
+    return blended
 
 
 def _mean(present: float, fitted: float, share: float) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from genonaut_lib.gallery import planner
+from genonaut_lib.gallery.clauses import shape_of
 from genonaut_lib.gallery.planner import Choice
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.gallery.statistics import Statistics
@@ -89,8 +90,13 @@ def enter(
 
 
 def every_strategy(query: GalleryQuery, choice: Choice) -> list[str]:
-    """Return every strategy that can answer the query, whether the planner would consider it or not."""
-    return [name for name in STRATEGIES if name == choice.strategy or name not in choice.unfit]
+    """Return every strategy that can answer the query, whether the planner's knobs allow it or not."""
+    shape = shape_of(query)
+    return [
+        name
+        for name, strategy in STRATEGIES.items()
+        if name == choice.strategy or (not strategy.stale and strategy.fits(shape) is None)
+    ]
 
 
 def chosen_only(query: GalleryQuery, choice: Choice) -> list[str]:

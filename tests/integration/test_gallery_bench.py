@@ -46,6 +46,10 @@ class Wrong:
     """A strategy that forgets the tags."""
 
     name = "wrong"
+    stale = False
+
+    def fits(self, shape: Shape) -> str | None:
+        return None
 
     def narrow(self, shape: Shape, source: ContentSource) -> Narrowing:
         return Narrowing(walks=True)
@@ -55,6 +59,10 @@ class Sleepy:
     """A strategy that sleeps over every item."""
 
     name = "sleepy"
+    stale = False
+
+    def fits(self, shape: Shape) -> str | None:
+        return None
 
     def narrow(self, shape: Shape, source: ContentSource) -> Narrowing:
         return Narrowing(clauses=(func.pg_sleep(1).is_not(None),), walks=True)
@@ -233,7 +241,7 @@ def test_a_sweep_watches_the_canonical_questions_and_the_grids(filled: Connectio
     names = [one.name for one in found.watched()]
     assert sum(name.startswith("canonical: ") for name in names) == 9
     assert len(names) == 9 + 14
-    fits = planner_fit.fit_all(found.observations(), bootstraps=2)
+    fits = planner_fit.fit_all(found.observations(), settings.planner.coefficients, bootstraps=2)
     assert fits
     proposal = found.propose(settings.planner, fits)
     assert set(fits) <= set(proposal.knobs.coefficients) or not proposal.changes

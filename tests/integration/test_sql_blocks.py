@@ -57,6 +57,7 @@ FIRST_STAGE_OF = {
     "tag_stats": ATTACHED,
     "cut_over": ATTACHED,
     "gallery_bench": ATTACHED,
+    "gallery_view": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",

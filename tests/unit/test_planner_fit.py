@@ -40,7 +40,7 @@ def near(found: Fit, share: float) -> bool:
 
 def test_known_coefficients_are_recovered_from_noisy_times() -> None:
     """To within some per cent, and the true value of the dearest one lies in its interval."""
-    found = fit(observations(), bootstraps=40)
+    found = fit(observations(), {}, bootstraps=40)
     assert near(found, 0.15)
     low, high = found.intervals["rows"]
     assert low < TRUE["rows"] < high
@@ -51,7 +51,7 @@ def test_a_few_stalled_statements_move_nothing() -> None:
     """One measurement in twenty that took fifty times as long."""
     times = observations()
     stalled = [Observation(one.features, one.milliseconds * 50) for one in times[::20]]
-    assert near(fit([*times, *stalled], bootstraps=1), 0.25)
+    assert near(fit([*times, *stalled], {}, bootstraps=1), 0.25)
 
 
 def test_a_time_limit_pulls_no_prediction_down() -> None:
@@ -61,13 +61,20 @@ def test_a_time_limit_pulls_no_prediction_down() -> None:
         for one in observations(noise=0.05)
     ]
     assert sum(one.over_limit for one in cut) > 20
-    assert near(fit(cut, bootstraps=1), 0.25)
+    assert near(fit(cut, {}, bootstraps=1), 0.25)
+
+
+def test_what_measurements_cannot_tell_apart_stays_as_it_was() -> None:
+    """Two features that always come together keep their ratio; one that never occurs gets no coefficient."""
+    twins = [Observation({"left": n, "right": n, "never": 0.0}, 0.03 * n) for n in (1.0, 10.0, 100.0) for _ in range(9)]
+    found = fit(twins, {"left": 0.02, "right": 0.01, "never": 5.0}, bootstraps=1)
+    assert found.coefficients == {"left": pytest.approx(0.02, rel=0.01), "right": pytest.approx(0.01, rel=0.01)}
 
 
 def test_too_few_measurements_are_refused() -> None:
     """Two points do not tell three coefficients."""
     with pytest.raises(CheckFailed, match="2 measurements"):
-        fit(observations(2))
+        fit(observations(2), {})
 
 
 @given(st.integers(0, 10_000))

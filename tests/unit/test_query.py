@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genonaut_lib.errors import InvalidInput
+from genonaut_lib.gallery.order import Position, Sort, SortField
 from genonaut_lib.gallery.query import EVERYTHING, MAX_PAGE_SIZE, MINE, Creators, GalleryQuery, Scope, TagMatch
 from genonaut_lib.vocabulary import ContentSource
 
@@ -98,3 +100,43 @@ def test_replaced_query_is_checked_again() -> None:
 def test_any_is_the_default_match() -> None:
     """Several tags without a word mean any of them."""
     assert GalleryQuery().match is TagMatch.ANY
+
+
+def test_a_page_lies_in_one_place_only() -> None:
+    """After a position, before one, or at a number: two of them would contradict each other."""
+    here = Position(datetime(2025, 1, 1, tzinfo=UTC), ContentSource.AUTO, 1)
+    for values in ({"after": here, "before": here}, {"after": here, "page": 2}, {"before": here, "page": 2}):
+        with pytest.raises(InvalidInput, match="one of the three"):
+            GalleryQuery(**values)
+
+
+def test_page_numbers_count_from_one() -> None:
+    """There is no page zero."""
+    with pytest.raises(InvalidInput, match="pages count from 1"):
+        GalleryQuery(page=0)
+
+
+@pytest.mark.parametrize("field", [field for field in SortField if field is not SortField.QUALITY_SCORE])
+def test_a_position_without_a_value_is_refused_where_every_item_has_one(field: SortField) -> None:
+    """Only the quality score may be missing."""
+    with pytest.raises(InvalidInput, match=field.value):
+        GalleryQuery(after=Position(None, ContentSource.AUTO, 1), sort=Sort(field))
+    assert GalleryQuery(after=Position(None, ContentSource.AUTO, 1), sort=Sort(SortField.QUALITY_SCORE)).position
+
+
+def test_a_search_no_text_can_match_is_refused() -> None:
+    """PostgreSQL's texts hold no NUL; the refusal comes before the database is asked."""
+    with pytest.raises(InvalidInput, match="NUL"):
+        GalleryQuery(search="a\0b")
+
+
+def test_any_makes_one_group_of_tags_and_families() -> None:
+    """Whoever carries one of them is meant; all wants one of each."""
+    one, two, three = (uuid.UUID(int=number) for number in (1, 2, 3))
+    assert GalleryQuery((one,), TagMatch.ANY, families=((three, two),)).groups == ((one, two, three),)
+    assert GalleryQuery((one,), TagMatch.ALL, families=((three, two),)).groups == ((one,), (two, three))
+
+
+def test_blanks_of_a_search_are_normalised() -> None:
+    """Equal searches are one cache key."""
+    assert GalleryQuery(search="  red \n cat ") == GalleryQuery(search="red cat")

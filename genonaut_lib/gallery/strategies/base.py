@@ -7,8 +7,11 @@ from typing import Protocol
 
 from sqlalchemy import ColumnElement, FromClause
 
+from genonaut_lib.db.schema import content_items_all
 from genonaut_lib.gallery.clauses import Shape
 from genonaut_lib.vocabulary import ContentSource
+
+NEEDS_TAGS = "it narrows by tags, and the query names none"
 
 
 @dataclass(frozen=True)
@@ -17,18 +20,37 @@ class Narrowing:
 
     `matched` yields the `content_id` of each matching item exactly once and is joined with the items;
     `clauses` are conditions on the items. `walks` says that items are taken in page order until the
-    page is full.
+    page is full. `items` is what is read, with the columns of the content tables.
     """
 
     matched: FromClause | None = None
     clauses: tuple[ColumnElement[bool], ...] = ()
     walks: bool = False
+    items: FromClause = content_items_all
 
 
 class Strategy(Protocol):
-    """One shape of statement. Strategies differ in time, never in rows."""
+    """One shape of statement. Strategies differ in time, never in rows.
+
+    `stale` says that it answers from the materialised view, hence only queries that allow that.
+    """
 
     name: str
+    stale: bool
+
+    def fits(self, shape: Shape) -> str | None:
+        """Return why the strategy has nothing to offer a shape, in words; None where it has.
+
+        A planner leaves it out then. A statement is right all the same, for whoever forces it.
+        """
 
     def narrow(self, shape: Shape, source: ContentSource) -> Narrowing:
         """Return how items of a source are narrowed; the shape has at least one group of tags."""
+
+
+def needs_groups(shape: Shape, least: int = 1) -> str | None:
+    """Return why a strategy that begins with `least` groups of tags has nothing to offer; None where it has."""
+    groups = shape.singles + shape.families
+    if groups >= least:
+        return None
+    return f"it begins with {least} groups of tags, and the query names {groups}" if groups else NEEDS_TAGS

@@ -11,6 +11,11 @@ class TimeWalk:
     """Best where the wanted items are many: the page is full after a few steps."""
 
     name = "time_walk"
+    stale = False
+
+    def fits(self, shape: Shape) -> str | None:
+        """It answers every shape, and is the only one without tags; see Strategy."""
+        return None
 
     def narrow(self, shape: Shape, source: ContentSource) -> Narrowing:
         """Return one look into the junction for each group; see Strategy."""
