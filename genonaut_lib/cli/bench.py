@@ -71,12 +71,14 @@ def backfill(
 
 
 @app.command()
-def gallery(  # noqa: PLR0913  # each is an option of the command
+def gallery(  # noqa: PLR0913, PLR0917  # each is an option of the command
     shape: Annotated[
         str | None, typer.Option("--shape", help="dense, zipf, adversarial or debian. Default: dense.")
     ] = None,
     items: Annotated[int, typer.Option("--items", min=1, help="How many content items; debian has its own.")] = 20_000,
-    here: Annotated[bool, typer.Option("--here", help="Read the environment's own gallery; nothing is written.")] = False,
+    here: Annotated[
+        bool, typer.Option("--here", help="Read the environment's own gallery; nothing is written.")
+    ] = False,
     strategy: Annotated[
         list[str] | None,
         typer.Option("--strategy", help="all, chosen, or a strategy's name; may be repeated. Default: all."),

@@ -99,7 +99,9 @@ def rank_chart(counts: Mapping[ContentSource, Sequence[int]]) -> Chart:
     if counts:
         axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    said = "; ".join(f"{source.junction}: {len(found):,} tags, {found[0]:,} to {found[-1]:,}" for source, found in counts.items())
+    said = "; ".join(
+        f"{source.junction}: {len(found):,} tags, {found[0]:,} to {found[-1]:,}" for source, found in counts.items()
+    )
     return Chart(f"items by rank of their tag, {said or 'none yet'}", figure)
 
 

@@ -99,7 +99,8 @@ def _remark(proposal: Proposal) -> str:
 def _scatter(axes: Axes, name: str, points: Sequence[tuple[float, float]]) -> None:
     low, high = min(map(min, points)) / 1.5, max(map(max, points)) * 1.5
     axes.plot([low, high], [low, high], color=GREY, linewidth=1)
-    axes.scatter(*zip(*points, strict=True), s=9, color=BLUE, alpha=0.6)
+    measured, predicted = zip(*points, strict=True)
+    axes.scatter(measured, predicted, s=9, color=BLUE, alpha=0.6)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_title(name, loc="left", fontsize=10)

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Numbers = NDArray[np.int64]
 _TOLERANCE = 1e-10
 
 
@@ -29,7 +31,7 @@ def nnls(matrix: Array, target: Array) -> Array:
     return np.asarray(solution / np.where(lengths > 0, lengths, 1.0))
 
 
-def _within_bounds(matrix: Array, target: Array, solution: Array, free: NDArray[np.bool_]) -> Array:
+def _within_bounds(matrix: Array, target: Array, solution: Array, free: Flags) -> Array:
     """Return the best solution over the free coefficients, taking out of `free` what would turn negative."""
     while True:
         trial = np.zeros_like(solution)

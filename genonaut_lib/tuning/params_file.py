@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -125,7 +124,7 @@ def _replace(settings_file: Path, text: str) -> None:
     draft = settings_file.with_name(f"{settings_file.name}.draft")
     draft.write_bytes(text.encode())
     draft.chmod(settings_file.stat().st_mode)
-    os.replace(draft, settings_file)
+    draft.replace(settings_file)
 
 
 def _flow(values: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from genonaut_lib.tuning import race
 from genonaut_lib.tuning.cases import PAGE_SIZE, canonical_cases
 from genonaut_lib.tuning.gallery_bench import Effort, viewers
 from genonaut_lib.tuning.grid import GridCase, Reach, grid
-from genonaut_lib.tuning.nnls import Array, nnls
+from genonaut_lib.tuning.nnls import Array, Flags, Numbers, nnls
 from genonaut_lib.tuning.proposal import Coefficients, Proposal, Watched, propose
 from genonaut_lib.tuning.race import Contest, Say
 from genonaut_lib.tuning.timed_reads import Reader
@@ -186,14 +186,14 @@ class _Points:
 
     features: Array
     times: Array
-    over: Array
+    over: Flags
 
     def errors(self, predicted: Array) -> Array:
         """Return log(predicted / measured); nothing is wrong with a prediction beyond a limit that was exceeded."""
         errors = np.log(np.maximum(predicted, LEAST_MS) / self.times)
         return np.asarray(np.where(self.over & (errors > 0), 0.0, errors))
 
-    def drawn(self, draw: Array) -> _Points:
+    def drawn(self, draw: Numbers) -> _Points:
         """Return the observations of these numbers."""
         return _Points(self.features[draw], self.times[draw], self.over[draw])
 

@@ -130,9 +130,9 @@ class Judge:
 
 
 def propose(watched: Sequence[Watched], present: PlannerSettings, fitted: Coefficients, choose: Choose) -> Proposal:
-    """Return the best knobs found that slow no watched query down.
+    """Return the best knobs found that slow no watched query down; the present ones where they are no better.
 
-    Where there are none, the proposal holds the best of those that do, and adoption refuses it. Tried
+    Where all slow one down, the proposal holds the best of them, and adoption refuses it. Tried
     are the fitted coefficients, blends of them with the present ones, and these with whole strategies
     made a little dearer or cheaper. A strategy that was not fitted keeps its coefficients.
     """
@@ -143,7 +143,7 @@ def propose(watched: Sequence[Watched], present: PlannerSettings, fitted: Coeffi
         best = judge.better(best, _with(present, _blended(present.coefficients, fitted, blend)))
     assert best is not None
     knobs, after = _polished(judge, best, list(fitted))
-    if not after.worsened and after.mean_regret > before.mean_regret:
+    if not after.worsened and after.mean_regret >= before.mean_regret:
         return Proposal(present, present, before, before)
     return Proposal(present, knobs, before, after)
 

@@ -99,7 +99,7 @@ def every_strategy(query: GalleryQuery, choice: Choice) -> list[str]:
     ]
 
 
-def chosen_only(query: GalleryQuery, choice: Choice) -> list[str]:
+def chosen_only(_query: GalleryQuery, choice: Choice) -> list[str]:
     """Return the planner's choice alone."""
     return [choice.strategy]
 

@@ -63,7 +63,7 @@ class TagPools:
         self._bits = _joined_samples(statistics)
         self._sampled = sum(source.sample.size for source in sources)
         classes = {name: self._pool(name) for name in BOUNDS}
-        self._pools = {name: (pool,) for name, pool in classes.items()}
+        self._pools: dict[Cardinality, tuple[list[uuid.UUID], ...]] = {name: (pool,) for name, pool in classes.items()}
         self._pools[Cardinality.MIXED] = tuple(classes.values())
 
     def pick(

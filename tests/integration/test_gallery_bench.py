@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import func
+from sqlalchemy import literal_column
 
 from genonaut_lib.content.generation import SHAPES, generate
 from genonaut_lib.db.engine import Connection
@@ -65,7 +65,7 @@ class Sleepy:
         return None
 
     def narrow(self, shape: Shape, source: ContentSource) -> Narrowing:
-        return Narrowing(clauses=(func.pg_sleep(1).is_not(None),), walks=True)
+        return Narrowing(clauses=(literal_column("pg_sleep(1)").is_not(None),), walks=True)
 
 
 def printed(ended: Ended) -> dict[str, Any]:
@@ -153,9 +153,7 @@ def test_the_environments_own_gallery_is_read_and_not_written(filled: Connection
         (["--here", "--shape", "dense"], "Say one of them"),
     ],
 )
-def test_what_does_not_exist_is_refused(
-    arguments: list[str], said: str, gallery: Gallery, command: Command
-) -> None:
+def test_what_does_not_exist_is_refused(arguments: list[str], said: str, gallery: Gallery, command: Command) -> None:
     """Nothing was made by then."""
     ended = command("bench", "gallery", *arguments, "--env", "test")
     assert ended.code == 2
@@ -205,13 +203,15 @@ def test_a_reader_works_where_a_loop_is_running(filled: Connection, settings: Se
     """As in the kernel of a notebook."""
 
     async def read() -> tuple[str, ...] | None:
-        with Reader(settings, 10.0) as reader:  # noqa: ASYNC100
+        with Reader(settings, 10.0) as reader:
             return reader.read(GalleryQuery(), "time_walk").keys
 
     assert len(asyncio.run(read()) or ()) == 25
 
 
-def test_the_oracle_is_right_about_items_told_by_hand(connection: Connection, gallery: Gallery, context: Context) -> None:
+def test_the_oracle_is_right_about_items_told_by_hand(
+    connection: Connection, gallery: Gallery, context: Context
+) -> None:
     """Any, all, exclusion, privacy, scope, equal ids and pages, on four items."""
     ada, grace = gallery.user("ada"), gallery.user("grace")
     gallery.legacy_item(["a", "b"], ContentSource.REGULAR, id=1, creator=ada)

@@ -59,9 +59,7 @@ def test_the_same_statistics_and_seed_give_the_same_grid(known: Statistics) -> N
     """In whatever order the mappings come; another seed gives another one."""
     first = grid(known, 100, 7, viewers=VIEWERS)
     source = known.sources[ContentSource.REGULAR]
-    turned = SourceStatistics(
-        source.items, dict(reversed(source.cardinalities.items())), source.sample
-    )
+    turned = SourceStatistics(source.items, dict(reversed(source.cardinalities.items())), source.sample)
     again = Statistics({ContentSource.AUTO: known.sources[ContentSource.AUTO], ContentSource.REGULAR: turned})
     assert grid(again, 100, 7, viewers=VIEWERS) == first
     assert grid(known, 100, 8, viewers=VIEWERS) != first
@@ -143,7 +141,9 @@ def test_popular_tags_that_never_meet_are_found() -> None:
     """By the samples, among many that do meet."""
     shares = {**{f"popular {no}": 0.8 for no in range(20)}, "left": 0.4, "right": 0.4}
     pools = TagPools(statistics_of(shares))
-    apart = {frozenset(pools.pick(2, Cardinality.POPULAR, Correlation.APART, random.Random(seed))) for seed in range(30)}
+    apart = {
+        frozenset(pools.pick(2, Cardinality.POPULAR, Correlation.APART, random.Random(seed))) for seed in range(30)
+    }
     assert frozenset({tag_id("left"), tag_id("right")}) in apart
 
 

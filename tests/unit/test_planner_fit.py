@@ -143,6 +143,16 @@ def test_what_is_no_better_is_not_proposed() -> None:
     assert found.after.worsened == ()
 
 
+def test_where_every_change_slows_a_query_down_the_proposal_says_which() -> None:
+    """Even the mildest blend joins what is walked well, so the proposal is one that adoption refuses."""
+    queries = [
+        Watched("joined well", query(2), {"walk": 100.0, "join": 1.0}),
+        Watched("walked well", query(2), {"walk": 1.0, "join": 1.1}),
+    ]
+    found = propose(queries, knobs_of(0.0099, 1.0), {"walk": {"rows": 1e9}, "join": {"rows": 1.0}}, choose)
+    assert [one.name for one in found.after.worsened] == ["walked well"]
+
+
 def test_a_strategy_that_was_not_fitted_keeps_its_coefficients() -> None:
     """A view that is not there today may be there tomorrow."""
     present = knobs_of(1e-6, 1.0).model_copy(
@@ -154,12 +164,14 @@ def test_a_strategy_that_was_not_fitted_keeps_its_coefficients() -> None:
 
 
 def worsening_proposal() -> Proposal:
-    """Whatever is tried, one of the queries becomes slower: both look alike to the features and are not."""
+    """Both queries look alike to the features; what one gains by the join the other loses."""
     queries = [
         Watched("joined well", query(2), {"walk": 100.0, "join": 1.0}),
         Watched("walked well", query(2), {"walk": 1.0, "join": 1.1}),
     ]
-    return propose(queries, knobs_of(1e-6, 1.0), {"walk": {"rows": 1.0}, "join": {"rows": 1.0}}, choose)
+    present, fitted = knobs_of(1e-6, 1.0), knobs_of(1.0, 1.0)
+    judge = Judge(queries, present, choose)
+    return Proposal(present, fitted, judge.verdict(present), judge.verdict(fitted))
 
 
 FILE = """# Ours.
