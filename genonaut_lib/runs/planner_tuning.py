@@ -47,8 +47,12 @@ class PlannerTuning:
         return tuning_views.predictions_chart(self._measured().observations(), self.fits)
 
     def propose(self) -> View:
-        """Show what the proposed knobs would be worth; nothing is written."""
-        self.proposal = self._measured().propose(self.settings.planner, self.fits)
+        """Show what the proposed knobs would be worth; nothing is written.
+
+        Queries that seem to become slower are measured once more before that is said.
+        """
+        with translated():
+            self.proposal = planner_fit.settle(self.settings, self._measured(), self.fits, self.effort)
         return tuning_views.proposal_view(self.proposal)
 
     def regrets(self) -> Chart:

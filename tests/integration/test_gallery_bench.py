@@ -18,10 +18,11 @@ from genonaut_lib.gallery.query import EVERYTHING, MINE, Creators, GalleryQuery,
 from genonaut_lib.gallery.strategies import STRATEGIES, Narrowing
 from genonaut_lib.migration import tag_stats
 from genonaut_lib.migration.phases import Context
-from genonaut_lib.settings import Settings
+from genonaut_lib.settings import Settings, project_root
 from genonaut_lib.tuning import plain_gallery, planner_fit, race
 from genonaut_lib.tuning.gallery_bench import Effort
 from genonaut_lib.tuning.grid import GridCase, Reach
+from genonaut_lib.tuning.planner_fit import Fit
 from genonaut_lib.tuning.race import Contest, Timing
 from genonaut_lib.tuning.timed_reads import Reader
 from genonaut_lib.vocabulary import ContentSource
@@ -265,3 +266,26 @@ def test_questions_are_read_in_another_order_each_round(
     rounds = [tuple(seen[start : start + 8]) for start in (0, 8, 16)]
     assert len(set(rounds)) == 3
     assert {tuple(sorted(one)) for one in rounds} == {tuple(range(1, 9))}
+
+
+def test_a_query_that_seems_slower_is_measured_anew_before_it_counts(filled: Connection, settings: Settings) -> None:
+    """One stalled read under the strategy the fit would take must not keep the fit from being adopted."""
+    effort = Effort(queries=1, repeats=1, timeout_s=10.0)
+    found = planner_fit.sweep(settings, effort)
+    contest = next(one for one in found.contests if len(one.timings) > 1 and one.choice.strategy != "time_walk")
+    contest.timings["time_walk"].times[:] = [5_000.0]
+    free = dict.fromkeys(settings.planner.coefficients["time_walk"], 0.0)
+    fits = {"time_walk": Fit(free, {}, 1.0, 1)}
+    planner_fit.settle(settings, found, fits, effort)
+    assert len(contest.timings["time_walk"].times) > 2
+
+
+def test_the_notebook_proposes_and_writes_nothing_by_default(
+    filled: Connection, settings: Settings, command: Command
+) -> None:
+    """Swept, fitted and proposed through the notebook, as a user runs it; the params file stays as it was."""
+    file = project_root() / "params" / "test.yaml"
+    before = file.read_bytes()
+    ended = command("run", "60_tune_planner", "--env", "test", "-p", "queries=7", "-p", "repeats=1")
+    assert ended.code == 0, ended.said
+    assert file.read_bytes() == before
