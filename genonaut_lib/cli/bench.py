@@ -131,7 +131,7 @@ def _print_gallery(found: dict[str, Any]) -> None:
     cases = sorted(found["cases"], key=lambda case: -(case["ratio"] or 0.0))
     print_table(
         f"The {min(MOST_CASES, len(cases))} worst choices, ms",
-        ["ratio", "question", "chosen", "p50", "best", "p50", "oracle"],
+        ["ratio", "chosen", "p50", "best", "p50", "oracle", "question"],
         [_case_row(case) for case in cases[:MOST_CASES]],
     )
     out.print(f"{found['items']:,} items, PostgreSQL {found['postgresql']}.")
@@ -141,7 +141,7 @@ def _case_row(case: dict[str, Any]) -> list[Any]:
     strategies = case["strategies"]
     times = [strategies.get(case[role], {}).get("p50_ms") for role in ("chosen", "best")]
     verdicts = sorted({one["oracle"] for one in strategies.values()})
-    return [case["ratio"], case["name"], case["chosen"], times[0], case["best"], times[1], ", ".join(verdicts)]
+    return [case["ratio"], case["chosen"], times[0], case["best"], times[1], ", ".join(verdicts), case["name"]]
 
 
 def _brief(figures: dict[str, float]) -> str:

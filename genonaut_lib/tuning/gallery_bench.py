@@ -37,6 +37,8 @@ from genonaut_lib.tuning.timed_reads import Reader
 
 ALL, CHOSEN = "all", "chosen"
 DEBIAN = "debian"
+FURTHER = 5
+"""How many times more often the popular tag's first and far page are read, whose ratio is told."""
 ORACLE_LIMITS = 5
 """How many time limits of a strategy the oracle may take: it is plain, not fast."""
 
@@ -114,6 +116,8 @@ class GalleryBench:
             marked = enter(marks.cases, wanted=race.chosen_only)
             clocks = clock_planner(contests, statistics, settings.planner)
             race.run(reader, [*contests, *marked], self.effort.repeats, self.effort.seed, self.say)
+            # Two short times make one ratio: they are read more often, in turn with one another only.
+            race.run(reader, marked[:2], FURTHER * self.effort.repeats, self.effort.seed, self.say)
             figures = Figures(contests, marked, clocks, self._verdicts(connection, [*contests, *marked]))
             return {**self._circumstances(connection, statistics.refreshed_at), **gallery_report.report(figures)}
 

@@ -70,13 +70,15 @@ class Traits:
 
     def __str__(self) -> str:
         """Return the traits in words: `all of 3 popular tags that meet often, mine, first page`."""
-        many = self.tags > 1
-        tags = f"{self.use} of {self.tags} {self.cardinality} tags {self.correlation}" if many else self._one_tag
-        return f"{tags}, {self.whose}, {self.reach}"
+        return f"{self._tags}, {self.whose}, {self.reach}"
 
     @property
-    def _one_tag(self) -> str:
-        return f"{'without ' if self.use is Use.EXCLUDE else ''}one {self.cardinality} tag"
+    def _tags(self) -> str:
+        excludes = self.use is Use.EXCLUDE
+        if self.tags == 1:
+            return f"{'without ' if excludes else ''}one {self.cardinality} tag"
+        which = f"{self.tags} {self.cardinality} tags {self.correlation}"
+        return f"two thirds of {which} without the rest" if excludes else f"{self.use} of {which}"
 
 
 @dataclass(frozen=True)
