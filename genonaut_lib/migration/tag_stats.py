@@ -86,7 +86,9 @@ def refresh(
     _require_tables(connection)
     drawn = secrets.randbits(62) if seed is None else seed
     with _alone(connection):
-        moment, done = _carry_out(connection, {"items": sample_items, "seed": drawn, **ContentSource.spellings()}, report)
+        moment, done = _carry_out(
+            connection, {"items": sample_items, "seed": drawn, **ContentSource.spellings()}, report
+        )
         for table in ("tag_cardinality_stats", "gen_source_stats"):
             connection.execute(block("upkeep", "analyze").sql(table=table))
     return RefreshResult(moment, drawn, done)

@@ -19,7 +19,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import InvalidInput, LockNotAcquired, StatisticsBusy, StatisticsMissing
 from genonaut_lib.gallery import statistics
 from genonaut_lib.gallery.statistics import SourceCounts, Statistics
-from genonaut_lib.migration import tag_stats
+from genonaut_lib.migration import revisions, tag_stats
 from genonaut_lib.migration.tag_stats import StepDone, refresh
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
@@ -63,16 +63,24 @@ def counts(runner: asyncio.Runner, settings: Settings) -> Counts:
 
 
 @pytest.fixture
-def filled(gallery: Gallery, migrate: Callable[[], None]) -> Gallery:
-    """120 migrated items of three users, with equal ids in both sources; a quarter of them private."""
+def empty(settings: Settings, connection: Connection) -> Gallery:
+    """The finished schema without content."""
+    revisions.upgrade(settings, "head")
+    return Gallery(connection)
+
+
+@pytest.fixture
+def filled(empty: Gallery) -> Gallery:
+    """120 items of three users, with equal ids in both sources; a quarter of them private."""
     dice = random.Random(5)
     for source in ContentSource:
-        for _ in range(60):
+        for number in range(1, 61):
             names = [name for name, chance in zip(NAMES, CHANCES, strict=True) if dice.random() < chance]
-            creator = gallery.user(dice.choice(USERS))
-            gallery.legacy_item(names, source, creator=creator, is_private=dice.random() < 0.25)
-    migrate()
-    return gallery
+            creator = empty.user(dice.choice(USERS))
+            empty.item([], source, id=number, creator=creator, is_private=dice.random() < 0.25)
+            tag(empty.connection, source, number, *names)
+    empty.connection.execute("select setval('content_items_all_id_seq', 1000)")
+    return empty
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,9 @@ def brute_force(connection: Connection) -> Figures:
     shown = Counter((tag, source) for source, item, tag in links_of(connection) if (source, item) not in private)
     own = Counter((creator, source.partition) for source, _, creator, _ in items)
     public = Counter((creator, source.partition) for source, _, creator, hidden in items if not hidden)
-    return Figures({key: (n, shown[key]) for key, n in every.items()}, {key: (n, public[key]) for key, n in own.items()})
+    return Figures(
+        {key: (n, shown[key]) for key, n in every.items()}, {key: (n, public[key]) for key, n in own.items()}
+    )
 
 
 def stored(connection: Connection) -> Figures:
@@ -125,7 +135,7 @@ def tag(connection: Connection, source: ContentSource, item: int, *names: str) -
     for name in names:
         connection.execute(
             "insert into tags (id, tag_no, name, slug, label)"
-            " select %s, max(tag_no) + 1, %s, %s, %s from tags on conflict do nothing",
+            " select %s, coalesce(max(tag_no), 0) + 1, %s, %s, %s from tags on conflict do nothing",
             [tag_id(name), name, name, name],
         )
         connection.execute("insert into content_tags values (%s, %s, %s)", [item, source.junction, tag_id(name)])
@@ -220,10 +230,9 @@ def test_before_the_first_refresh_nothing_is_known(
 
 
 def test_an_empty_gallery_has_statistics_too(
-    connection: Connection, gallery: Gallery, migrate: Callable[[], None], load: Load, counts: Counts
+    connection: Connection, empty: Gallery, load: Load, counts: Counts
 ) -> None:
     """Nought is an answer."""
-    migrate()
     moment = refresh(connection).refreshed_at
     assert load().refreshed_at == moment
     assert counts(None) == SourceCounts(0, 0, 0, 0, moment)
@@ -241,12 +250,11 @@ def is_whole(found: Statistics) -> bool:
 
 
 def test_a_reader_sees_whole_statistics_while_they_are_refreshed(
-    connection: Connection, gallery: Gallery, migrate: Callable[[], None], settings: Settings
+    connection: Connection, empty: Gallery, settings: Settings
 ) -> None:
     """Reading all the while, it finds each refresh as a whole: never empty, never of two moments."""
     for source in ContentSource:
-        gallery.legacy_item(list(NAMES), source)
-    migrate()
+        tag(connection, source, empty.item([], source), *NAMES)
     refresh(connection)
     seen: list[Statistics] = []
     enough = threading.Event()
@@ -260,7 +268,7 @@ def test_a_reader_sees_whole_statistics_while_they_are_refreshed(
     reader.start()
     for _ in range(25):
         for source in ContentSource:
-            tag(connection, source, gallery.item([], source), *NAMES)
+            tag(connection, source, empty.item([], source), *NAMES)
         refresh(connection)
     enough.set()
     reader.join()
@@ -286,8 +294,8 @@ def test_one_snapshot_keeps_its_statistics(
 def test_a_refresh_that_fails_changes_nothing(connection: Connection, filled: Gallery) -> None:
     """Killed right before its commit; the next one is not in anybody's way."""
     refresh(connection)
-    before = stored(connection)
     change_much(connection, filled)
+    before = stored(connection)
 
     def kill(done: StepDone) -> None:
         if done.name == STEPS[-1]:
@@ -300,9 +308,7 @@ def test_a_refresh_that_fails_changes_nothing(connection: Connection, filled: Ga
     assert stored(connection) == brute_force(connection)
 
 
-def test_only_one_refresh_runs_at_a_time(
-    connection: Connection, filled: Gallery, second_session: OpenSession
-) -> None:
+def test_only_one_refresh_runs_at_a_time(connection: Connection, filled: Gallery, second_session: OpenSession) -> None:
     """The second one is refused while the first counts, and taken afterwards."""
     other, refused = second_session(), []
 

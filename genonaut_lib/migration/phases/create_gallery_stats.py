@@ -52,9 +52,7 @@ class CreateGalleryStats(SchemaPhase):
 
     def actions(self) -> list[Action]:
         """Each table with its rights in one transaction; then the indexes, one after the other."""
-        steps = [
-            action(f"create:{table}", block(FILE, name), done=_is_there(table)) for name, table in TABLES.items()
-        ]
+        steps = [action(f"create:{table}", block(FILE, name), done=_is_there(table)) for name, table in TABLES.items()]
         create = block(FILE, "create_search_index")
         for source in ContentSource if self.search_index else ():
             steps += build_index(create, source.table, search_index(source))
