@@ -14,23 +14,23 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Coefficients = dict[str, dict[str, float]]
 
 _READING = {
-    "statement": 0.4, "groups": 0.02, "shown": 0.02, "skipped": 0.0005, "sorted": 0.0003, "searched": 0.05,
+    "statement": 0.4, "groups": 0.02, "shown": 0.06, "skipped": 0.0005, "sorted": 0.0003, "searched": 0.05,
     "scanned": 0.0008,
 }  # fmt: skip
 _POSTINGS = {**_READING, "postings": 0.0003, "probes": 0.003, "fetched": 0.003}
 
 COEFFICIENTS: Coefficients = {
-    "time_walk": {**_READING, "walked": 0.002, "probes": 0.003, "probed_tags": 0.0003},
-    "self_join": {**_POSTINGS, "joined": 0.0009, "grouped": 0.0005},
-    "group_having": {**_POSTINGS, "grouped": 0.0005},
+    "time_walk": {**_READING, "groups": 0.03, "walked": 0.002, "probes": 0.003, "probed_tags": 0.0003},
+    "self_join": {**_POSTINGS, "groups": 0.1, "joined": 0.0009, "grouped": 0.0005},
+    "group_having": {**_POSTINGS, "grouped": 0.0007},
     "two_phase_single": {**_POSTINGS, "grouped": 0.0005},
-    "two_phase_dual": {**_POSTINGS, "joined": 0.0009, "grouped": 0.0005},
+    "two_phase_dual": {**_POSTINGS, "groups": 0.03, "joined": 0.0009, "grouped": 0.0005},
     "materialized_view": {**_POSTINGS, "walked": 0.006},
 }
 """Milliseconds for each unit of each feature of a strategy's work; `gallery.costs` says what is counted.
 
-Measured on two cores with warm buffers, 1,175,205 items and 88.8 million relationships, and rounded;
-60_tune_planner fits them to the machine at hand.
+Worked out from times of nine filters on two cores with warm buffers, 1,175,205 items and 88.8 million
+relationships, and rounded: good for orders of magnitude. 60_tune_planner fits them to the machine at hand.
 """
 
 

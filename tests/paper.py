@@ -34,7 +34,9 @@ class Item:
 
 def statistics_of(items: Sequence[Item], *, every: int = 1) -> Statistics:
     """Return the statistics of a gallery, with each `every`-th item in the sample."""
-    return Statistics({source: _source([one for one in items if one.source is source], every) for source in ContentSource}, REFRESHED)
+    return Statistics(
+        {source: _source([one for one in items if one.source is source], every) for source in ContentSource}, REFRESHED
+    )
 
 
 def _source(items: Sequence[Item], every: int) -> SourceStatistics:
@@ -72,9 +74,7 @@ def matches(item: Item, query: GalleryQuery) -> bool:
 
 
 tag_sets = st.frozensets(st.sampled_from(TAGS[:6]), max_size=4)
-items_of_a_gallery = st.lists(
-    st.builds(Item, st.sampled_from(ContentSource), tag_sets, st.booleans()), max_size=60
-)
+items_of_a_gallery = st.lists(st.builds(Item, st.sampled_from(ContentSource), tag_sets, st.booleans()), max_size=60)
 queries = st.builds(
     GalleryQuery,
     tags=tag_sets.map(tuple),

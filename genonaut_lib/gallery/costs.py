@@ -21,6 +21,7 @@ milliseconds (`planner.coefficients`). The fit of coefficients and the choice re
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -48,7 +49,7 @@ GROUP_BYTES = 48
 """Memory of one group of a hash aggregate: an integer key and a counter, with their headers."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outlook:
     """A query and what is thought of it.
 
@@ -62,7 +63,7 @@ class Outlook:
     portraits: tuple[Portrait, ...]
     reach: int | None
 
-    @property
+    @functools.cached_property
     def matching(self) -> float:
         """The items that match in all sources."""
         return sum(self.matching_in(one) for one in self.portraits)
@@ -71,7 +72,7 @@ class Outlook:
         """The items of one source that match."""
         return min(one.rows * one.share, one.items)
 
-    @property
+    @functools.cached_property
     def in_index_order(self) -> bool:
         """Whether a walk may stop early."""
         return self.reach is not None and self.query.sort.field in INDEXED
@@ -98,6 +99,7 @@ class Outlook:
         matching = self.matching
         return self.reach * (self.matching_in(one) / matching if matching else 0.0) + 1
 
+    @functools.cached_property
     def shared(self) -> dict[str, float]:
         """Return what every strategy does."""
         named = {"statement": 1.0, "groups": float(len(self.groups) * len(self.portraits))}
@@ -124,7 +126,7 @@ def time_walk(view: Outlook) -> Features:
         probes += items * sum(looks)
         further += items * sum(look * (len(group) - 1) for look, group in zip(looks, view.groups, strict=True))
     return {
-        **view.shared(),
+        **view.shared,
         "walked": taken if walks else 0.0,
         "scanned": 0.0 if walks else float(sum(one.items for one in view.portraits)),
         "probes": probes + (left if view.query.exclude else 0.0),
@@ -175,7 +177,7 @@ def materialized_view(view: Outlook) -> Features:
         return {**by_tags, "walked": 0.0}
     left = sum(view.walked(one) * _share(one, one.carrying) for one in view.portraits)
     return {
-        **dict.fromkeys(by_tags, 0.0), **view.shared(),
+        **dict.fromkeys(by_tags, 0.0), **view.shared,
         "walked": walked, "probes": left * (2 if view.query.exclude else 1),
         "searched": left if view.query.search else 0.0,
     }  # fmt: skip
@@ -208,7 +210,7 @@ def _with_items(view: Outlook, read: Mapping[str, float]) -> dict[str, float]:
         fetched, scanned = (fetched, scanned + one.items) if scans else (fetched + one.carrying, scanned)
     carrying = sum(one.carrying for one in view.portraits)
     return {
-        **view.shared(),
+        **view.shared,
         **read,
         "probes": read.get("probes", 0.0) + (carrying if view.query.exclude else 0.0),
         "fetched": fetched,
@@ -251,7 +253,7 @@ def _carried(one: Portrait, known: int) -> float:
 
 
 def _share(one: Portrait, items: float) -> float:
-    return min(1.0, items / max(one.items, 1))
+    return items / one.items if items < one.items else 1.0
 
 
 Work = Callable[[Outlook], Features]

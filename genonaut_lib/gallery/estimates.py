@@ -1,4 +1,4 @@
-"""How many items a filter matches: exact cardinalities of tags, joined with what a sample of items says of them together.
+"""How many items a filter matches: exact cardinalities of tags, and what a sample of items says of them together.
 
 Cardinalities alone cannot tell popular tags that never meet from such that always do; the sample
 alone knows nothing of rare tags. So the items that carry the first group are taken from the exact
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from genonaut_lib.gallery.query import Creators, GalleryQuery, Group
@@ -41,6 +41,25 @@ class Estimate:
     high: float
     per_source: Mapping[ContentSource, float] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+
+
+Counts = tuple[int, ...]
+"""How many items of a source carry each tag of a group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A query's groups and what cardinalities say of them.
+
+    `ranked` are the groups, rarest first over all sources that are read, equally rare ones in their own
+    order; `groups` the same in the order in which statements look them up. `counts` has for each source
+    the counts of those groups. `rarest_count` is how many items carry the rarest, None without groups.
+    """
+
+    ranked: tuple[Group, ...]
+    groups: tuple[Group, ...]
+    counts: tuple[tuple[Counts, ...], ...]
+    rarest_count: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,25 +115,30 @@ def unknown_of(query: GalleryQuery) -> tuple[str, ...]:
     return (*creators, *(("search",) if query.search else ()))
 
 
-def ranked(query: GalleryQuery, statistics: Statistics | None) -> tuple[Group, ...]:
-    """Return the groups, rarest first as far as it is known; equally rare ones in their own order."""
-    if statistics is None or len(query.groups) < 2:
-        return query.groups
-    known = [statistics.sources.get(source, _NOTHING).cardinalities for source in query.sources]
-    return tuple(sorted(query.groups, key=lambda group: (sum(_size(one, group) for one in known), group)))
+def survey(query: GalleryQuery, statistics: Statistics | None) -> Survey:
+    """Look the query's tags up in the cardinalities, each once, and rank its groups."""
+    groups, sources = query.groups, statistics.sources if statistics else {}
+    known = [sources.get(source, _NOTHING).cardinalities for source in query.sources]
+    counts = [[_counts(one, group) for group in groups] for one in known]
+    totals = [sum(sum(one[place]) for one in counts) for place in range(len(groups))]
+    order = sorted(range(len(groups)), key=totals.__getitem__)
+    # Statements look single tags up before families, each kind in its order of rarity.
+    lookups = [*(place for place in order if len(groups[place]) == 1), *(p for p in order if len(groups[p]) != 1)]
+    return Survey(
+        ranked=tuple([groups[place] for place in order]),
+        groups=tuple([groups[place] for place in lookups]),
+        counts=tuple([tuple([one[place] for place in lookups]) for one in counts]),
+        rarest_count=totals[order[0]] if order else None,
+    )
 
 
-def portray(
-    query: GalleryQuery, statistics: Statistics, groups: Sequence[Group] | None = None
-) -> tuple[Portrait, ...]:
-    """Return the portrait of each source that is read; `groups` are the query's, rarest first, if known."""
-    order = placed(ranked(query, statistics) if groups is None else groups)
-    return tuple(_portrait(query, order, source, statistics.sources.get(source, _NOTHING)) for source in query.sources)
-
-
-def placed(groups: Sequence[Group]) -> tuple[Group, ...]:
-    """Return groups in the order in which statements look them up: single tags first, then families, as they come."""
-    return (*(one for one in groups if len(one) == 1), *(one for one in groups if len(one) != 1))
+def portray(query: GalleryQuery, statistics: Statistics, found: Survey | None = None) -> tuple[Portrait, ...]:
+    """Return the portrait of each source that is read; `found` is the query's survey, if it was made before."""
+    made = survey(query, statistics) if found is None else found
+    known = [(source, statistics.sources.get(source, _NOTHING)) for source in query.sources]
+    return tuple(
+        _portrait(query, made.groups, counts, _Known(*one)) for counts, one in zip(made.counts, known, strict=True)
+    )
 
 
 def wilson(hits: float, trials: float, z: float = Z_95) -> tuple[float, float]:
@@ -134,27 +158,30 @@ def wilson(hits: float, trials: float, z: float = Z_95) -> tuple[float, float]:
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def _portrait(
-    query: GalleryQuery, groups: Sequence[Group], source: ContentSource, known: SourceStatistics
-) -> Portrait:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    source: ContentSource
+    statistics: SourceStatistics
+
+
+def _portrait(query: GalleryQuery, groups: Sequence[Group], counts: Sequence[Counts], known: _Known) -> Portrait:
     """Ask the sample group by group what is left, and scale it by the exact size of the first group."""
-    sizes = tuple(float(_size(known.cardinalities, group)) for group in groups)
-    trials = _trials(known.sample, groups)
-    total = sizes[0] if sizes else float(known.items)
-    left, passing, prior = (1 << known.sample.size) - 1, [], 1.0
+    sample, items, source = known.statistics.sample, known.statistics.items, known.source
+    sizes = tuple([float(sum(one)) for one in counts])
+    total, trials = sizes[0] if sizes else float(items), _trials(sample, groups)
+    left, passing, prior = (1 << sample.size) - 1, [], 1.0
     for place, group in enumerate(groups):
-        left &= _carriers(known.sample, group)
-        prior *= min(1.0, sizes[place] / max(known.items, 1)) if place else 1.0
-        passing.append(_ratio(total, left.bit_count() if left else 0, trials, prior))
-    hits = _Hits.of(query, source, known.sample, left)
-    bounds = _bounds(query, groups, source, known)
-    rows, low, high = _interval(hits, _Base(total, trials, prior), known, bounds)
-    return Portrait(source, known.items, CREATORS_SHARE[query.scope.of(source)], sizes, tuple(passing), rows, low, high)
+        left = left and left & _carriers(sample, group)
+        prior *= sizes[place] / items if place and sizes[place] < items else 1.0
+        passing.append(_ratio(total, left.bit_count(), trials, prior))
+    hits, base = _Hits.of(query, source, sample, left), _Base(total, trials, prior)
+    rows, low, high = _interval(hits, base, known.statistics, _bounds(query, counts, known))
+    return Portrait(source, items, CREATORS_SHARE[query.scope.of(source)], sizes, tuple(passing), rows, low, high)
 
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """Junction rows of the first group, how many of them the sample holds, and what independence expects of the rest."""
+    """Junction rows of the first group, how many of them the sample holds, and the share independence expects."""
 
     total: float
     trials: int
@@ -202,28 +229,22 @@ def _ratio(total: float, hits: int, trials: int, prior: float) -> float:
     holds is known exactly, so that only the share is estimated. One trial's worth of independence
     goes with it, which decides where the sample never met the base and fades where it did.
     """
-    return total * min(1.0, (hits + prior) / (trials + 1))
+    return total * ((hits + prior) / (trials + 1))
 
 
-def _bounds(
-    query: GalleryQuery, groups: Sequence[Group], source: ContentSource, known: SourceStatistics
-) -> tuple[float, float]:
+def _bounds(query: GalleryQuery, counts: Sequence[Counts], known: _Known) -> tuple[float, float]:
     """Return what the exact cardinalities leave possible (the bounds of Fréchet), private items hidden."""
-    cards = known.cardinalities
-    least = [max((cards.get(tag, 0) for tag in group), default=0) for group in groups]
-    ceiling = min([known.items, *(_size(cards, group) for group in groups)])
-    floor = sum(least) - (len(groups) - 1) * known.items - _size(cards, query.exclude)
-    if query.exclude:
-        ceiling = min(ceiling, known.items - max(cards.get(tag, 0) for tag in query.exclude))
-    return max(0.0, floor - _hidden(query, source, known)), max(0.0, float(ceiling))
+    items = known.statistics.items
+    excluded = [known.statistics.cardinalities.get(tag, 0) for tag in query.exclude]
+    floor = sum(max(one, default=0) for one in counts) - (len(counts) - 1) * items - sum(excluded)
+    ceiling = min([items - max(excluded, default=0), *(sum(one) for one in counts)])
+    hidden = 0.0 if query.scope.of(known.source) is Creators.MINE else _hidden(known.statistics)
+    return max(0.0, floor - hidden), max(0.0, float(ceiling))
 
 
-def _hidden(query: GalleryQuery, source: ContentSource, known: SourceStatistics) -> float:
-    """Return how many items may be private at most; none of them is hidden from its creator."""
-    if query.scope.of(source) is Creators.MINE:
-        return 0.0
-    sample = known.sample
-    return known.items * wilson(sample.size - sample.public.bit_count(), sample.size)[1]
+def _hidden(known: SourceStatistics) -> float:
+    """Return how many items may be private at most."""
+    return known.items * wilson(known.sample.size - known.sample.public.bit_count(), known.sample.size)[1]
 
 
 def _trials(sample: Sample, groups: Sequence[Group]) -> int:
@@ -233,13 +254,17 @@ def _trials(sample: Sample, groups: Sequence[Group]) -> int:
     return sum(sample.carriers.get(tag, 0).bit_count() for tag in groups[0])
 
 
-def _carriers(sample: Sample, tags: Iterable[uuid.UUID]) -> int:
+def _carriers(sample: Sample, tags: Group) -> int:
     """Return the bits of the items that carry any of the tags."""
+    if len(tags) == 1:
+        return sample.carriers.get(tags[0], 0)
     bits = 0
     for tag in tags:
         bits |= sample.carriers.get(tag, 0)
     return bits
 
 
-def _size(cardinalities: Mapping[uuid.UUID, int], tags: Iterable[uuid.UUID]) -> int:
-    return sum(cardinalities.get(tag, 0) for tag in tags)
+def _counts(cardinalities: Mapping[uuid.UUID, int], tags: Group) -> Counts:
+    if len(tags) == 1:
+        return (cardinalities.get(tags[0], 0),)
+    return tuple([cardinalities.get(tag, 0) for tag in tags])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from genonaut_lib.gallery.estimates import Estimate, Portrait
-from genonaut_lib.gallery.query import Creators, GalleryQuery, Group, Scope
+from genonaut_lib.gallery.query import Creators, GalleryQuery, Group, Scope, TagMatch
 from genonaut_lib.gallery.statistics import Statistics
 
 SURPRISE = 4.0
@@ -25,7 +25,7 @@ TRIFLE_MS = 5.0
 
 SEEDS_KEPT, SEEDS_NEEDED = 100, 20
 
-Filter = tuple[tuple[Group, ...], Group, Scope, str, uuid.UUID | None]
+Filter = tuple[Group, tuple[Group, ...], TagMatch, Group, Scope, str, uuid.UUID | None]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ def reach_of(query: GalleryQuery) -> int:
 def filter_of(query: GalleryQuery) -> Filter:
     """Return what of a query decides how many items match it, whatever the page."""
     personal = {Creators.MINE, Creators.COMMUNITY} & {query.scope.regular, query.scope.auto}
-    return query.groups, query.exclude, query.scope, query.search, query.viewer if personal else None
+    viewer = query.viewer if personal else None
+    return query.tags, query.families, query.match, query.exclude, query.scope, query.search, viewer
 
 
 class Feedback:
@@ -164,7 +165,7 @@ class Feedback:
             self._lessons.popitem(last=False)
 
     def seeds_overflow(self, cap: int) -> bool:
-        """Whether most of the two-phase queries of late began with more than `cap` candidates; False for want of them."""
+        """Whether most two-phase queries of late began with more than `cap` candidates; False for want of queries."""
         over = sum(rows > cap for rows in self._seeds)
         return len(self._seeds) >= SEEDS_NEEDED and 2 * over > len(self._seeds)
 

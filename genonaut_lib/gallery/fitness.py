@@ -22,6 +22,11 @@ class Terms:
     knobs: PlannerSettings
     view_ready: bool = False
 
+    @property
+    def names_tags(self) -> bool:
+        """Whether the query wants any tag."""
+        return bool(self.query.tags or self.query.families)
+
 
 Judge = Callable[[Terms, Outlook | None], str | None]
 
@@ -81,7 +86,7 @@ def _two_phase(terms: Terms, view: Outlook | None, least: int, seed: Callable[[O
 
 
 def _materialized_view(terms: Terms, _view: Outlook | None) -> str | None:
-    if not terms.query.groups:
+    if not terms.names_tags:
         return "the query names no tag"
     if not terms.query.stale:
         return "the query does not allow a stale answer"
@@ -89,7 +94,7 @@ def _materialized_view(terms: Terms, _view: Outlook | None) -> str | None:
 
 
 def _off(terms: Terms, knob: str) -> str | None:
-    if not terms.query.groups:
+    if not terms.names_tags:
         return "the query names no tag"
     return None if getattr(terms.knobs, knob) else f"switched off ({knob})"
 

@@ -15,7 +15,7 @@ from genonaut_lib.errors import InvalidInput
 from genonaut_lib.gallery import costs, estimates, reasons, seed_tree
 from genonaut_lib.gallery.choice import Choice
 from genonaut_lib.gallery.costs import Features, Outlook
-from genonaut_lib.gallery.estimates import Estimate, Portrait
+from genonaut_lib.gallery.estimates import Estimate, Portrait, Survey
 from genonaut_lib.gallery.feedback import NOTHING_SEEN, Feedback, Lesson, reach_of
 from genonaut_lib.gallery.fitness import MODELS, Terms
 from genonaut_lib.gallery.query import GalleryQuery, Group
@@ -82,35 +82,37 @@ def features(query: GalleryQuery, statistics: Statistics) -> Mapping[str, Featur
 
     Whether it is switched on, and whether its memory and seeds are within bounds, is not asked here.
     """
-    groups = estimates.ranked(query, statistics)
-    outlook = _outlook(query, groups, estimates.portray(query, statistics, groups), NOTHING_SEEN, reach_of(query))
-    able = MODELS if query.groups else [reasons.PLAIN]
+    survey = estimates.survey(query, statistics)
+    portraits = estimates.portray(query, statistics, survey)
+    outlook = _outlook(query, survey, portraits, NOTHING_SEEN, reach_of(query))
+    able = MODELS if survey.groups else [reasons.PLAIN]
     return {name: MODELS[name].work(outlook) for name in able}
 
 
 def _case(terms: Terms, statistics: Statistics | None, feedback: Feedback | None, reach: int | None) -> _Case:
-    query = terms.query
+    query, survey = terms.query, estimates.survey(terms.query, statistics)
     lesson = feedback.recall(query, statistics) if feedback else NOTHING_SEEN
-    ranked = estimates.ranked(query, statistics)
-    rarest = _rarest_count(query, ranked, statistics, terms.knobs)
     if statistics is None or not estimates.are_known(statistics):
-        unfit = {name: why for name, model in MODELS.items() if (why := model.unfit(terms, None))}
-        return _Case(terms, ranked, rarest, lesson, None, None, unfit)
-    portraits = estimates.portray(query, statistics, ranked)
-    outlook = _outlook(query, ranked, portraits, lesson, reach)
+        return _Case(terms, survey.ranked, _rarest(terms, survey, statistics), lesson, None, None, _unfit(terms, None))
+    portraits = estimates.portray(query, statistics, survey)
+    outlook = _outlook(query, survey, portraits, lesson, reach)
     estimate = lesson.corrected(estimates.summed(query, portraits))
-    bounded = outlook if terms.knobs.mode == "cost" else None
-    unfit = {name: why for name, model in MODELS.items() if (why := model.unfit(terms, bounded))}
-    return _Case(terms, ranked, rarest, lesson, outlook, estimate, unfit)
+    by_cost = terms.knobs.mode == "cost"
+    rarest = survey.rarest_count if by_cost else _rarest(terms, survey, statistics)
+    return _Case(terms, survey.ranked, rarest, lesson, outlook, estimate, _unfit(terms, outlook if by_cost else None))
+
+
+def _unfit(terms: Terms, outlook: Outlook | None) -> Mapping[str, str]:
+    return {name: why for name, model in MODELS.items() if (why := model.unfit(terms, outlook))}
 
 
 def _outlook(
-    query: GalleryQuery, groups: tuple[Group, ...], portraits: tuple[Portrait, ...], lesson: Lesson, reach: int | None
+    query: GalleryQuery, survey: Survey, portraits: tuple[Portrait, ...], lesson: Lesson, reach: int | None
 ) -> Outlook:
     """Put search and lesson into the portraits' rows; an exact lesson knows the search already."""
     if query.search and lesson.exact is None:
         portraits = tuple(_searched(one) for one in portraits)
-    return Outlook(query, estimates.placed(groups), lesson.portraits(portraits), reach)
+    return Outlook(query, survey.groups, lesson.portraits(portraits), reach)
 
 
 def _searched(one: Portrait) -> Portrait:
@@ -118,16 +120,11 @@ def _searched(one: Portrait) -> Portrait:
     return replace(one, low=low, rows=rows, high=high)
 
 
-def _rarest_count(
-    query: GalleryQuery, ranked: tuple[Group, ...], statistics: Statistics | None, knobs: PlannerSettings
-) -> int | None:
-    """Return how many items carry the rarest group, by default what the knob says of tags without statistics."""
-    if not ranked:
-        return None
-    unknown = 0 if knobs.mode == "cost" and estimates.are_known(statistics) else knobs.stats.fallback_default_count
-    sources = statistics.sources if statistics else {}
-    known = [sources[source].cardinalities for source in query.sources if source in sources]
-    return min(sum(_count(known, tag, unknown) for tag in group) for group in ranked)
+def _rarest(terms: Terms, survey: Survey, statistics: Statistics | None) -> int | None:
+    """Return how many items carry the rarest group, where a tag without statistics counts as the knob says."""
+    unknown, sources = terms.knobs.stats.fallback_default_count, statistics.sources if statistics else {}
+    known = [sources[source].cardinalities for source in terms.query.sources if source in sources]
+    return min((sum(_count(known, tag, unknown) for tag in group) for group in survey.groups), default=None)
 
 
 def _count(known: Sequence[Mapping[uuid.UUID, int]], tag: uuid.UUID, unknown: int) -> int:

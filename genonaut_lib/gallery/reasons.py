@@ -19,9 +19,7 @@ def plain(work: Features | None, milliseconds: float | None) -> str:
     return f"no tags: {verb} {many(items, 'item')} ({_milliseconds(milliseconds)})"
 
 
-def of_cost(
-    view: Outlook, works: Mapping[str, Features], priced: Mapping[str, float], rarest_count: int | None
-) -> str:
+def of_cost(view: Outlook, works: Mapping[str, Features], priced: Mapping[str, float], rarest_count: int | None) -> str:
     """Return why the cheapest strategy beats the next one."""
     best, *others = sorted(priced, key=lambda name: (priced[name], name))
     told = [f"{MODELS[name].phrase(view, works[name])} ({_milliseconds(priced[name])})" for name in (best, *others[:1])]

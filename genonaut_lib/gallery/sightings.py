@@ -31,4 +31,6 @@ def seen_in_count(total: Total, choice: Choice, milliseconds: float) -> Seen | N
     """Return what a count showed, None if it was not an exact one; `choice` is the count's own."""
     if total.kind is not CountMode.EXACT or total.value is None:
         return None
-    return Seen(choice.strategy, total.value, is_exact=True, milliseconds=milliseconds, estimated_ms=choice.estimated_ms)
+    return Seen(
+        choice.strategy, total.value, is_exact=True, milliseconds=milliseconds, estimated_ms=choice.estimated_ms
+    )

@@ -23,6 +23,7 @@ from genonaut_lib.gallery.statistics import Statistics
 from genonaut_lib.planner_settings import TelemetrySettings
 
 LOG = logging.getLogger("genonaut.gallery")
+_DRAW = random.SystemRandom().random
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,7 @@ def record_of(answered: Answered, knobs: TelemetrySettings, now: datetime) -> di
 class Telemetry:
     """Writes records of a part of the queries, as the knobs say; `draw` gives numbers from 0 up to 1."""
 
-    def __init__(
-        self, knobs: TelemetrySettings, *, draw: Callable[[], float] = random.SystemRandom().random
-    ) -> None:
+    def __init__(self, knobs: TelemetrySettings, *, draw: Callable[[], float] = _DRAW) -> None:
         self._knobs = knobs
         self._draw = draw
 

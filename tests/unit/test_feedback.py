@@ -88,9 +88,7 @@ def test_rows_that_were_seen_last_win(first: Seen, then: Seen, exact: int | None
     assert (lesson.exact, lesson.at_least) == (exact, at_least)
 
 
-@pytest.mark.parametrize(
-    ("milliseconds", "floor"), [(3.9, 0.0), (5.0, 0.0), (5.1, 5.1), (400.0, 400.0)]
-)
+@pytest.mark.parametrize(("milliseconds", "floor"), [(3.9, 0.0), (5.0, 0.0), (5.1, 5.1), (400.0, 400.0)])
 def test_only_surprises_are_remembered_as_slow(milliseconds: float, floor: float) -> None:
     """Four times an estimate of one millisecond is a trifle, more than five is not."""
     assert learnt(NOTHING_SEEN, seen(milliseconds=milliseconds)).floor("time_walk", 26) == floor

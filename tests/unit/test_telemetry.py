@@ -57,7 +57,8 @@ def test_a_record_says_what_was_chosen_expected_and_found() -> None:
     expected = {
         "strategy": "self_join", "reason": "because", "k": 2, "match": "all", "rarest_count": 120,
         "estimated_rows": 9.0, "estimated_low": 2.0, "estimated_high": 20.0, "estimated_ms": 0.5, "actual_rows": 7,
-        "actual_ms": 1.25, "count": "exact", "total": 7, "statistics_age_s": 90.0, "has_search": True, "has_viewer": True,
+        "has_search": True, "has_viewer": True, "actual_ms": 1.25, "count": "exact", "total": 7,
+        "statistics_age_s": 90.0,
     }  # fmt: skip
     assert {key: found[key] for key in expected} == expected
 
@@ -73,7 +74,11 @@ def test_no_record_tells_tags_words_or_viewers(logged: pytest.LogCaptureFixture)
     """Neither names nor ids nor their plain hashes, in message or fields."""
     Telemetry(ALWAYS).note(answered(), NOW)
     text = repr([vars(record) for record in logged.records])
-    secrets = [SEARCH, "canary", *(form for id_ in (TAG, OTHER, VIEWER, *QUERY.exclude) for form in (str(id_), id_.hex))]
+    secrets = [
+        SEARCH,
+        "canary",
+        *(form for id_ in (TAG, OTHER, VIEWER, *QUERY.exclude) for form in (str(id_), id_.hex)),
+    ]
     assert not [secret for secret in secrets if secret in text]
 
 
