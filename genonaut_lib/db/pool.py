@@ -1,6 +1,6 @@
 """Sessions for readers: a pool of asynchronous connections, and a single one.
 
-Reading sessions are set up as every session of ours is (see `sql/session.sql`).
+Reading sessions are set up as every session of ours is, and planned for reading (see `sql/session.sql`).
 """
 
 from __future__ import annotations
@@ -47,5 +47,6 @@ async def open_session(settings: Settings) -> AsyncIterator[AsyncConnection]:
 
 
 async def settle(connection: AsyncConnection) -> None:
-    """Give a fresh session the settings every session of ours has."""
+    """Give a fresh session the settings every session of ours has, and those of a reader."""
     await connection.execute(block("session", "settle").sql())
+    await connection.execute(block("session", "settle_reader").sql())

@@ -6,6 +6,12 @@
 select set_config('search_path', 'public', false), set_config('statement_timeout', '0', false),
        set_config('jit', 'off', false);
 
+-- name: settle_reader
+-- Which plan is right depends on the very tags that are asked for, so a statement that is prepared is planned
+-- anew each time. Memoize never pays in the gallery's statements, where no item is looked up twice, and is
+-- chosen all the same: PostgreSQL misjudges how many different ids an intermediate result has.
+select set_config('plan_cache_mode', 'force_custom_plan', false), set_config('enable_memoize', 'off', false);
+
 -- name: first_schema
 -- Where names without a schema lead, and for whom.
 select coalesce(current_schema(), 'none'), current_user;

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import CTE
+from sqlalchemy import CTE, ColumnElement, true
 
 from genonaut_lib.db.schema import content_tags
 from genonaut_lib.gallery.clauses import LINK, Shape, links
 from genonaut_lib.gallery.strategies.base import Narrowing, needs_groups
 from genonaut_lib.gallery.strategies.postings import complete, intersection, postings, wanted
 from genonaut_lib.vocabulary import ContentSource
+
+PROBED = 5
+"""Up to so many further tags are looked up one by one for each candidate, 1 to 2 us each. For more, all tags of
+the candidate are read at once, 75 of them in some 6 us (see docs/strategies.md)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class TwoPhase:
         rows = (
             links(source)
             .select_from(seed.join(content_tags, LINK.content_id == seed.c.content_id))
-            .where(wanted(shape, seeds))
+            .where(_looked_up(shape, seeds))
             .group_by(LINK.content_id)
             .having(complete(shape, seeds))
         )
@@ -46,6 +50,15 @@ class TwoPhase:
     def _seed(self, shape: Shape, source: ContentSource) -> CTE:
         rows = intersection(postings(shape, source)[: self.seeds])
         return rows.cte(f"seed_{source.junction}").prefix_with("MATERIALIZED")
+
+
+def _looked_up(shape: Shape, seeds: int) -> ColumnElement[bool]:
+    """Return the clause for the rows of the other groups; IS TRUE keeps an index from being searched by tag.
+
+    How many tags a family has is not known beforehand, so it counts as many.
+    """
+    clause, further = wanted(shape, seeds), shape.singles + shape.families - seeds
+    return clause.is_(true()) if shape.families or further > PROBED else clause
 
 
 SINGLE = TwoPhase("two_phase_single", 1)
