@@ -224,7 +224,7 @@ class _Points:
 def _solve(points: _Points, prior: Array) -> Array:
     """Return the coefficients that minimise Huber's loss of the logarithms, by weights found anew in each round.
 
-    With the weight log(p/t) / (p - t) the weighted residual p - t is the logarithm itself.
+    With the squared weight log(p/t) / (p - t) / p the slope of the weighted squares (p - t)² is that of log(p/t)².
     """
     known, least = prior > 0, LEAST_SHARE * prior
     held = np.diag(PRIOR / np.where(known, prior, 1.0))[known]
@@ -238,6 +238,7 @@ def _solve(points: _Points, prior: Array) -> Array:
         predicted = np.maximum(points.features @ solution, LEAST_MS)
         off = np.maximum(np.abs(points.errors(predicted)), HUBER)
         weights = _chord(predicted, points.times) * np.sqrt(HUBER / off)
+        weights = np.sqrt(_chord(predicted, points.times) / predicted * HUBER / off)
         weights[points.over & (predicted >= points.times)] = 0.0
     return solution
 

@@ -62,6 +62,8 @@ FIRST_STAGE_OF = {
     "gallery_view": ATTACHED,
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
+    "gallery_bench": ATTACHED,
+    "gallery_view": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
