@@ -211,8 +211,6 @@ class CycleRefused(Refused):
         super().__init__(message, hint=hint)
 
 
-
-
 class ProposalRefused(Refused):
     """The proposed knobs would make watched queries slower, and were not adopted."""
 

@@ -87,6 +87,12 @@ begin
 end
 $$;
 
+-- name: create_private_index
+-- lock: SHARE UPDATE EXCLUSIVE
+-- An exact count takes a tag's rows from the junction and what others may not see from here, without a look at
+-- any public item. Private items are few, and so are its pages.
+create index concurrently if not exists {index} on {table} (id) include (creator_id) where is_private;
+
 -- name: create_search_index
 -- lock: SHARE UPDATE EXCLUSIVE
 -- In the very expression that a search asks for (see gallery/clauses.py), or no search would use it.

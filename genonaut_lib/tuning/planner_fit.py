@@ -237,7 +237,6 @@ def _solve(points: _Points, prior: Array) -> Array:
         solution = least + nnls(rows, np.concatenate([above * weights, kept]))
         predicted = np.maximum(points.features @ solution, LEAST_MS)
         off = np.maximum(np.abs(points.errors(predicted)), HUBER)
-        weights = _chord(predicted, points.times) * np.sqrt(HUBER / off)
         weights = np.sqrt(_chord(predicted, points.times) / predicted * HUBER / off)
         weights[points.over & (predicted >= points.times)] = 0.0
     return solution

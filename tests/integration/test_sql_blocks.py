@@ -62,8 +62,6 @@ FIRST_STAGE_OF = {
     "gallery_view": ATTACHED,
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
-    "gallery_bench": ATTACHED,
-    "gallery_view": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -112,11 +110,11 @@ VALUES: dict[str, object] = {
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
     "rows_examined": 1, "viewer": uuid.UUID(int=5), **ContentSource.spellings(),
     "tag_id": uuid.UUID(int=3), "child_id": uuid.UUID(int=3), "parent_id": uuid.UUID(int=5),
+    "budget_ms": 100, "setting": "0",
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
     "source": sql.Literal("regular"),
-    "rows_examined": 1, "budget_ms": 100, "setting": "0",
 }  # fmt: skip
 """Parts of a sample's statement that are no table."""
 TAGS_OF = {"generation": 106}

@@ -53,15 +53,16 @@ class CreateGalleryStats(SchemaPhase):
     def actions(self) -> list[Action]:
         """Each table with its rights in one transaction; then the indexes, one after the other."""
         steps = [action(f"create:{table}", block(FILE, name), done=_is_there(table)) for name, table in TABLES.items()]
-        create = block(FILE, "create_search_index")
+        for source in ContentSource:
+            steps += build_index(block(FILE, "create_private_index"), source.table, private_index(source))
         for source in ContentSource if self.search_index else ():
-            steps += build_index(create, source.table, search_index(source))
+            steps += build_index(block(FILE, "create_search_index"), source.table, search_index(source))
         return steps
 
     def undo_actions(self) -> list[Action]:
         """Drop indexes and tables. All of it can be made anew but the key: cursors given out so far are refused."""
         drop_index, drop_table = block("upkeep", "drop_index"), block(FILE, "drop_table")
-        indexes = [search_index(source) for source in ContentSource]
+        indexes = [name(source) for source in ContentSource for name in (search_index, private_index)]
         return [
             *(action(f"drop:{index}", drop_index, index=index) for index in indexes),
             *(action(f"drop:{table}", drop_table, done=_is_gone(table), table=table) for table in TABLES.values()),
@@ -88,6 +89,11 @@ class CreateGalleryStats(SchemaPhase):
 def search_index(source: ContentSource) -> str:
     """Return the name of the source's full-text index."""
     return f"idx_{source.table}_search"
+
+
+def private_index(source: ContentSource) -> str:
+    """Return the name of the index of the source's private items."""
+    return f"idx_{source.table}_private"
 
 
 def _is_there(table: str) -> Probe:
