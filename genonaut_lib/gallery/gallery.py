@@ -18,6 +18,7 @@ from genonaut_lib.db.statements import block
 from genonaut_lib.errors import CursorKeyMissing, InvalidInput, ViewMissing
 from genonaut_lib.gallery import counts, labels
 from genonaut_lib.gallery.clauses import shape_of, values_of
+from genonaut_lib.gallery.counting import counting_strategy
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total
 from genonaut_lib.gallery.cursor import Signer, open_signer
 from genonaut_lib.gallery.feedback import Feedback
@@ -195,7 +196,8 @@ class Gallery:
                 connection, asked.query, asked.count,
                 choice=choice, statistics=known.statistics, budget_ms=self._knobs.count_budget_ms,
             )  # fmt: skip
-        seen = seen_in_count(total, choice, asked.parts["count"])
+        counted_by = replace(choice, strategy=counting_strategy(choice, asked.query))
+        seen = seen_in_count(total, counted_by, asked.parts["count"])
         if seen is not None:
             self._feedback.learn(asked.query, known.statistics, seen)
         return total

@@ -20,8 +20,10 @@ from psycopg import errors, sql
 
 from genonaut_lib.db import advisory
 from genonaut_lib.db.engine import Connection
+from genonaut_lib.db.locks import run_ddl
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidInput, LockNotAcquired, StatisticsBusy, StatisticsMissing
+from genonaut_lib.settings import DatabaseSettings
 from genonaut_lib.vocabulary import ContentSource
 
 FILE = "tag_stats"
@@ -91,7 +93,16 @@ def refresh(
         )
         for table in ("tag_cardinality_stats", "gen_source_stats"):
             connection.execute(block("upkeep", "analyze").sql(table=table))
+        _tell_planner(connection)
     return RefreshResult(moment, drawn, done)
+
+
+def _tell_planner(connection: Connection) -> None:
+    """Tell PostgreSQL's planner how many items the junction has, where it is far off; many joins depend on it."""
+    row = connection.execute(block(FILE, "items_misjudged").sql()).fetchone()
+    if row is not None:
+        run_ddl(connection, block(FILE, "tell_items").sql(items=sql.Literal(int(row[0]))), DatabaseSettings())
+        run_ddl(connection, block("upkeep", "analyze").sql(table="content_tags"), DatabaseSettings())
 
 
 def steps() -> tuple[Step, ...]:

@@ -64,6 +64,7 @@ class CreateGalleryStats(SchemaPhase):
         drop_index, drop_table = block("upkeep", "drop_index"), block(FILE, "drop_table")
         indexes = [name(source) for source in ContentSource for name in (search_index, private_index)]
         return [
+            action("forget:items", block("tag_stats", "untell_items")),
             *(action(f"drop:{index}", drop_index, index=index) for index in indexes),
             *(action(f"drop:{table}", drop_table, done=_is_gone(table), table=table) for table in TABLES.values()),
         ]
