@@ -197,6 +197,7 @@ def test_statement_that_cannot_be_repeated_has_a_probe(phase: SchemaPhase) -> No
         "analyze",
         "vacuum",
         "set default",
+        "reset (n_distinct)",
         "set not null",
     )
     steps = [*phase.actions(), *phase.undo_actions()]
