@@ -1,8 +1,8 @@
 -- name: create
 -- lock: ACCESS SHARE on users, both content tables and content_tags
 -- lint: allow require-concurrent-index-creation because the view is new and holds no row yet
--- The seeds' view, over the partition keys and with the tags of the junction, since the arrays are stale after
--- the cut over. The unique index lets REFRESH CONCURRENTLY find what changed; the others are the seeds'.
+-- The view that the gallery had before, over the partition keys and with the tags of the junction, since the arrays are stale after
+-- the cut over. The unique index lets REFRESH CONCURRENTLY find what changed; the others are those it had.
 create materialized view unified_content_with_tags as
 select 'items'::text as source_type, i.id, i.title, i.content_type, i.creator_id, u.username as creator_username,
        i.created_at, i.updated_at, i.quality_score, i.is_private, i.path_thumb, i.path_thumbs_alt_res, i.prompt,

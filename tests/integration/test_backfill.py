@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import psycopg
 import pytest
-from psycopg import sql
+from psycopg import errors, sql
 
 from genonaut_lib.content.generation import SHAPES, generate
 from genonaut_lib.db import engine
@@ -160,11 +160,33 @@ def test_rows_that_came_after_the_end_get_a_further_range(
 
 def test_a_batch_that_fails_leaves_neither_rows_nor_checkpoint(unlinked: Connection, settings: Settings) -> None:
     """Batch and checkpoint stand or fall together."""
-    broken = replace(JUNCTION.batch, text=JUNCTION.batch.text.replace("count(*) from written", "1 / 0"))
+    broken = replace(JUNCTION.batch, text=JUNCTION.batch.text.replace("count(*) from topped_up", "1 / 0"))
     with pytest.raises(Exception, match="division by zero"):
         run(unlinked, replace(JUNCTION, batch=broken), settings)
     assert count(unlinked, "select count(*) from content_tags") == 0
     assert backfill.status(unlinked, JUNCTION.name).rows_read == 0
+
+
+def test_an_array_that_holds_a_tag_twice_is_filled_once(unlinked: Connection, settings: Settings) -> None:
+    """The plain statement fails on it; the careful one takes over for that batch, and for no other."""
+    unlinked.execute(
+        "update content_items set tags = array[%(tag)s, %(tag)s]::uuid[] where id = 3", {"tag": tag_id("a")}
+    )
+    unlinked.execute("delete from content_tags")
+    result = run(unlinked, JUNCTION, settings, batch_rows_first=10, batch_rows_max=10)
+    assert result.retries == 1
+    assert result.rows_changed == count(unlinked, "select count(*) from content_tags")
+    assert count(unlinked, "select count(*) from content_tags where content_id = 3 and content_source = 'regular'") == 1
+
+
+def test_a_double_without_a_careful_statement_is_an_error(unlinked: Connection, settings: Settings) -> None:
+    """It is not swallowed."""
+    unlinked.execute(
+        "update content_items set tags = array[%(tag)s, %(tag)s]::uuid[] where id = 3", {"tag": tag_id("a")}
+    )
+    unlinked.execute("delete from content_tags")
+    with pytest.raises(errors.UniqueViolation):
+        run(unlinked, replace(JUNCTION, careful=None), settings)
 
 
 def test_engines_at_once_share_the_work(unlinked: Connection, settings: Settings) -> None:
@@ -244,7 +266,7 @@ def test_a_row_locked_for_good_is_named_and_work_before_it_is_kept(
 def test_a_batch_over_its_time_is_halved(unlinked: Connection, settings: Settings) -> None:
     """`batch_timeout_s` bounds a batch; a smaller one fits into it."""
     nap = "pg_sleep(case when (select count(*) from batch) > 20 then 0.1 else 0 end)"
-    slow = JUNCTION.batch.text.replace("select b.id,", f"select b.id + length({nap}::text),")
+    slow = JUNCTION.batch.text.replace("select b.id, b.tags,", f"select b.id + length({nap}::text) as id, b.tags,")
     task = replace(JUNCTION, batch=replace(JUNCTION.batch, text=slow))
     result = run(unlinked, task, settings, batch_rows_first=40, batch_timeout_s=1, batch_target_s=0.001)
     assert result.retries > 0
