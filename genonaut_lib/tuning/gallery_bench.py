@@ -33,7 +33,7 @@ from genonaut_lib.tuning.gallery_report import Figures
 from genonaut_lib.tuning.grid import grid
 from genonaut_lib.tuning.landmarks import landmarks
 from genonaut_lib.tuning.race import Contest, Say
-from genonaut_lib.tuning.timed_reads import Reader
+from genonaut_lib.tuning.timed_reads import TimedReader
 
 ALL, CHOSEN = "all", "chosen"
 DEBIAN = "debian"
@@ -105,7 +105,7 @@ class GalleryBench:
     def _measure(self, settings: Settings) -> dict[str, Any]:
         with (
             engine.session(settings, writing=False) as connection,
-            Reader(settings, self.effort.timeout_s) as reader,
+            TimedReader(settings, self.effort.timeout_s) as reader,
         ):
             statistics = reader.statistics()
             marks = landmarks(statistics)

@@ -29,7 +29,7 @@ from genonaut_lib.tuning.grid import GridCase, Reach, grid
 from genonaut_lib.tuning.nnls import Array, Flags, Numbers, nnls
 from genonaut_lib.tuning.proposal import Coefficients, Proposal, Watched, propose
 from genonaut_lib.tuning.race import Contest, Say
-from genonaut_lib.tuning.timed_reads import Reader
+from genonaut_lib.tuning.timed_reads import TimedReader
 
 ROUNDS = 12
 HUBER = 0.5
@@ -132,7 +132,7 @@ def sweep(settings: Settings, effort: Effort, say: Say = lambda line: None) -> S
 
     Raises StatisticsMissing or CheckFailed where the gallery has no statistics or too few tags.
     """
-    with engine.session(settings, writing=False) as connection, Reader(settings, effort.timeout_s) as reader:
+    with engine.session(settings, writing=False) as connection, TimedReader(settings, effort.timeout_s) as reader:
         statistics = reader.statistics()
         asked = cases(connection, statistics, effort)
         say(f"{len(asked)} queries, {effort.repeats} repeats")
@@ -155,7 +155,7 @@ def settle(
         if not doubted:
             return proposal
         say(f"measuring {len(doubted)} queries anew")
-        with Reader(settings, effort.timeout_s) as reader:
+        with TimedReader(settings, effort.timeout_s) as reader:
             again = [one for one in swept.contests if one.case.name in doubted]
             race.run(reader, again, 2 * effort.repeats, effort.seed, say)
     return swept.propose(settings.planner, fits)

@@ -16,7 +16,7 @@ from genonaut_lib.gallery.statistics import Statistics
 from genonaut_lib.gallery.strategies import STRATEGIES
 from genonaut_lib.settings import PlannerSettings
 from genonaut_lib.tuning.grid import GridCase
-from genonaut_lib.tuning.timed_reads import Reader, ServerCost
+from genonaut_lib.tuning.timed_reads import ServerCost, TimedReader
 
 Say = Callable[[str], None]
 TELL_EVERY_S = 5.0
@@ -73,7 +73,7 @@ def percentile(times: Sequence[float], share: float) -> float:
 
 
 def enter(
-    reader: Reader,
+    reader: TimedReader,
     cases: Iterable[GridCase],
     statistics: Statistics,
     knobs: PlannerSettings,
@@ -104,7 +104,7 @@ def chosen_only(_query: GalleryQuery, choice: Choice) -> list[str]:
     return [choice.strategy]
 
 
-def run(reader: Reader, contests: Sequence[Contest], repeats: int, seed: int, say: Say) -> None:
+def run(reader: TimedReader, contests: Sequence[Contest], repeats: int, seed: int, say: Say) -> None:
     """Read every question under each of its strategies: once to warm up, then `repeats` times.
 
     Each round goes through all pairs in a new random order, so that neither a warm cache nor a slow
@@ -124,7 +124,7 @@ def run(reader: Reader, contests: Sequence[Contest], repeats: int, seed: int, sa
             timing.cost = reader.explain(contest.query, timing.strategy, contest.choice.ranked or None)
 
 
-def _read(reader: Reader, contest: Contest, timing: Timing, *, counts: bool) -> None:
+def _read(reader: TimedReader, contest: Contest, timing: Timing, *, counts: bool) -> None:
     reading = reader.read(contest.query, timing.strategy, contest.choice.ranked or None)
     if reading.keys is None:
         timing.timed_out = True

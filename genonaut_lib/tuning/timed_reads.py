@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeVar
 
@@ -23,6 +21,7 @@ from genonaut_lib.gallery.statement import page_text
 from genonaut_lib.gallery.statistics import Statistics
 from genonaut_lib.settings import Settings
 from genonaut_lib.tuning.grid import GridCase, Reach
+from genonaut_lib.tuning.reader import Loop
 
 Ranked = Sequence[Group] | None
 Answer = TypeVar("Answer")
@@ -45,30 +44,28 @@ class ServerCost:
     shared_buffers: int
 
 
-class Reader:
-    """A session of the asynchronous reader, kept in a thread of its own.
-
-    A notebook's kernel runs a loop in the thread its cells run in, and a second one may not run there.
-    """
+class TimedReader:
+    """A session of the asynchronous reader for code that is not, with a time limit on every statement."""
 
     def __init__(self, settings: Settings, timeout_s: float) -> None:
         self.settings = settings
         self.timeout_s = timeout_s
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="gallery-reader")
-        self._runner = asyncio.Runner()
+        self._loop = Loop()
         self._stack = contextlib.AsyncExitStack()
 
     def __enter__(self) -> Self:
         try:
             self._connection: AsyncConnection = self._run(self._stack.enter_async_context(open_session(self.settings)))
         except BaseException:
-            self._close()
+            self._loop.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run(self._stack.aclose())
-        self._close()
+        try:
+            self._run(self._stack.aclose())
+        finally:
+            self._loop.close()
 
     def statistics(self) -> Statistics:
         """Return the gallery's statistics; raise CheckFailed when they were never made."""
@@ -132,11 +129,7 @@ class Reader:
         await self._connection.execute(block("gallery_bench", "limit_reads").sql(), limit)
 
     def _run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
-        return self._thread.submit(self._runner.run, work).result()
-
-    def _close(self) -> None:
-        self._thread.submit(self._runner.close).result()
-        self._thread.shutdown()
+        return self._loop.run(work)
 
 
 def _cost_of(plan: dict[str, Any]) -> ServerCost:

@@ -24,7 +24,7 @@ from genonaut_lib.tuning.gallery_bench import Effort
 from genonaut_lib.tuning.grid import GridCase, Reach
 from genonaut_lib.tuning.planner_fit import Fit
 from genonaut_lib.tuning.race import Contest, Timing
-from genonaut_lib.tuning.timed_reads import Reader
+from genonaut_lib.tuning.timed_reads import TimedReader
 from genonaut_lib.vocabulary import ContentSource
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
@@ -88,8 +88,8 @@ def filled(context: Context, gallery: Gallery) -> Connection:
 
 
 @pytest.fixture
-def reader(filled: Connection, settings: Settings) -> Iterator[Reader]:
-    with Reader(settings, 10.0) as reader:
+def reader(filled: Connection, settings: Settings) -> Iterator[TimedReader]:
+    with TimedReader(settings, 10.0) as reader:
         yield reader
 
 
@@ -176,7 +176,7 @@ def test_a_statement_over_its_limit_counts_as_the_limit(
     """It is marked, has no rows, and is not tried again."""
     monkeypatch.setitem(STRATEGIES, "sleepy", Sleepy())
     query = replace(popular(filled), viewer=None)
-    with Reader(settings, 0.2) as reader:
+    with TimedReader(settings, 0.2) as reader:
         (entered,) = race.enter(
             reader, [GridCase("one", query)], reader.statistics(), settings.planner, race.chosen_only
         )
@@ -186,7 +186,7 @@ def test_a_statement_over_its_limit_counts_as_the_limit(
     assert (timing.timed_out, timing.keys, timing.times, timing.cost) == (True, None, [200.0], None)
 
 
-def test_a_page_by_cursor_is_the_page_of_that_number(filled: Connection, reader: Reader) -> None:
+def test_a_page_by_cursor_is_the_page_of_that_number(filled: Connection, reader: TimedReader) -> None:
     """Where it starts is found by asking for the page before."""
     numbered = replace(popular(filled), page=3, page_size=5)
     query = reader.positioned(GridCase("deep", numbered, Reach.CURSOR), "time_walk")
@@ -194,7 +194,7 @@ def test_a_page_by_cursor_is_the_page_of_that_number(filled: Connection, reader:
     assert reader.read(query, "time_walk").keys == reader.read(numbered, "time_walk").keys
 
 
-def test_pages_that_end_before_it_leave_the_page_its_number(filled: Connection, reader: Reader) -> None:
+def test_pages_that_end_before_it_leave_the_page_its_number(filled: Connection, reader: TimedReader) -> None:
     """There is no position to start from."""
     case = GridCase("beyond", replace(popular(filled), page=900), Reach.CURSOR)
     assert reader.positioned(case, "time_walk") == case.query
@@ -204,7 +204,7 @@ def test_a_reader_works_where_a_loop_is_running(filled: Connection, settings: Se
     """As in the kernel of a notebook."""
 
     async def read() -> tuple[str, ...] | None:
-        with Reader(settings, 10.0) as reader:
+        with TimedReader(settings, 10.0) as reader:
             return reader.read(GalleryQuery(), "time_walk").keys
 
     assert len(asyncio.run(read()) or ()) == 25
@@ -249,7 +249,7 @@ def test_a_sweep_watches_the_canonical_questions_and_the_grids(filled: Connectio
 
 
 def test_questions_are_read_in_another_order_each_round(
-    filled: Connection, reader: Reader, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    filled: Connection, reader: TimedReader, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever comes first in one round need not in the next."""
     cases = [GridCase(str(size), GalleryQuery(page_size=size)) for size in range(1, 9)]
