@@ -7,19 +7,20 @@ index on (tag_id, content_id) or (content_id, content_source) would only repeat 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import sql
 
 from genonaut_lib.db.statements import block
-from genonaut_lib.migration import revisions
+from genonaut_lib.migration import bulk, revisions
 from genonaut_lib.migration.backfill import forget_action
 from genonaut_lib.migration.phases.base import Context, SchemaPhase, table_facts
-from genonaut_lib.migration.plan import Action, action, probe
+from genonaut_lib.migration.plan import Action, Verification, action, probe
 from genonaut_lib.migration.tables import relationships_of
 from genonaut_lib.vocabulary import ContentSource
 
 FILE = "create_content_tags"
+TAG_INDEX = "idx_content_tags_tag_src_content"
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,9 @@ class CreateContentTags(SchemaPhase):
 
     def actions(self) -> list[Action]:
         """The table, its index, the function, and a trigger on each content table."""
-        index = "idx_content_tags_tag_src_content"
         steps = [
             action("create:content_tags", block(FILE, "create_table"), done=probe("has_relation", "content_tags")),
-            action(f"create:{index}", block(FILE, "create_tag_index"), done=probe("has_valid_index", index)),
+            action(f"create:{TAG_INDEX}", block(FILE, "create_tag_index"), done=probe("has_valid_index", TAG_INDEX)),
             action("create:sync_function", block(FILE, "create_sync_function")),
             action("grant:reading", block(FILE, "grant_reading")),
         ]
@@ -50,6 +50,14 @@ class CreateContentTags(SchemaPhase):
             for source in ContentSource
             for name, trigger in (("sync", "sync_content_tags"), ("truncate", "empty_content_tags"))
         ]
+
+    def verify(self, context: Context) -> Verification:
+        """Ask the catalogue. While a bulk load is under way the index is away, and not missed: 21 builds it again."""
+        found = super().verify(context)
+        if not found.mismatches or not bulk.is_begun(context.connection):
+            return found
+        missing = tuple(step for step in found.samples if step != f"create:{TAG_INDEX}")
+        return replace(found, mismatches=len(missing), samples=missing)
 
     def undo_actions(self) -> list[Action]:
         """Drop triggers, function and table; the arrays hold everything the junction held."""
