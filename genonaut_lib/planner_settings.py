@@ -13,24 +13,42 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Coefficients = dict[str, dict[str, float]]
 
-_READING = {
-    "statement": 0.4, "groups": 0.02, "shown": 0.06, "skipped": 0.0005, "sorted": 0.0003, "searched": 0.05,
-    "scanned": 0.0008,
-}  # fmt: skip
-_POSTINGS = {**_READING, "postings": 0.0003, "probes": 0.003, "fetched": 0.003}
-
 COEFFICIENTS: Coefficients = {
-    "time_walk": {**_READING, "groups": 0.03, "walked": 0.002, "probes": 0.003, "probed_tags": 0.0003},
-    "self_join": {**_POSTINGS, "groups": 0.1, "joined": 0.0009, "grouped": 0.0005},
-    "group_having": {**_POSTINGS, "grouped": 0.0007},
-    "two_phase_single": {**_POSTINGS, "grouped": 0.0005},
-    "two_phase_dual": {**_POSTINGS, "groups": 0.03, "joined": 0.0009, "grouped": 0.0005},
-    "materialized_view": {**_POSTINGS, "walked": 0.006},
-}
+    "time_walk": {
+        "statement": 1.2, "groups": 0.055, "shown": 0.049, "skipped": 0.00052, "sorted": 0.0003,
+        "searched": 0.05, "scanned": 0.0008, "walked": 0.00045, "probes": 0.002, "probed_tags": 0.0003,
+    },
+    "self_join": {
+        "statement": 1, "groups": 0.13, "shown": 0.064, "skipped": 0.00047, "sorted": 0.00042, "searched": 0.05,
+        "scanned": 0.0008, "postings": 3e-05, "probes": 0.0023, "fetched": 0.0018, "joined": 0.00013,
+        "grouped": 0.00026,
+    },
+    "group_having": {
+        "statement": 1.2, "groups": 0.0077, "shown": 0.06, "skipped": 0.00051, "sorted": 0.00044,
+        "searched": 0.05, "scanned": 0.0008, "postings": 0.00014, "probes": 0.0032, "fetched": 0.0024,
+        "grouped": 7e-05,
+    },
+    "two_phase_single": {
+        "statement": 1.4, "groups": 0.014, "shown": 0.059, "skipped": 0.00049, "sorted": 0.00032,
+        "searched": 0.05, "scanned": 0.0008, "postings": 0.00021, "probes": 0.00096, "fetched": 0.002,
+        "grouped": 0.00082,
+    },
+    "two_phase_dual": {
+        "statement": 1.5, "groups": 0.0083, "shown": 0.024, "skipped": 0.00048, "sorted": 0.00015,
+        "searched": 0.05, "scanned": 0.0008, "postings": 7.9e-05, "probes": 0.0023, "fetched": 0.00091,
+        "joined": 0.00027, "grouped": 0.00063,
+    },
+    "materialized_view": {
+        "statement": 1.2, "groups": 0.02, "shown": 0.06, "skipped": 0.0005, "sorted": 0.0003, "searched": 0.05,
+        "scanned": 0.0008, "postings": 0.0003, "probes": 0.003, "fetched": 0.003, "walked": 0.006,
+    },
+}  # fmt: skip
 """Milliseconds for each unit of each feature of a strategy's work; `gallery.costs` says what is counted.
 
-Worked out from times of nine filters on two cores with warm buffers, 1,175,205 items and 88.8 million
-relationships, and rounded: good for orders of magnitude. 60_tune_planner fits them to the machine at hand.
+Fitted by `tuning.planner_fit` to 247 queries under every strategy, on two cores with warm buffers: 99 each on
+30,000 items of shape adversarial and 60,000 of zipf, 49 on 1,175,000 dense ones with 88 million
+relationships; 60_tune_planner fits them to the machine at hand. Of `searched`, `scanned` and
+`materialized_view` nothing was measured there: those are estimates.
 """
 
 
