@@ -21,7 +21,8 @@ class GalleryBenchmark:
             raise InvalidInput(f"repeats is {repeats}, and must be at least 1.")
         self.moment, self.repeats, self.timeout_s = moment, repeats, timeout_s
         with translated():
-            self.connection = engine.connect(settings_of(environment))
+            self.settings = settings_of(environment)
+            self.connection = engine.connect(self.settings)
             # An application reads with the server's own setting, so the measurement does too.
             self.connection.execute("reset jit")
 
@@ -36,7 +37,10 @@ class GalleryBenchmark:
             if self.moment == bench.BEFORE:
                 found = bench.measure_before(self.connection, self.repeats, self.timeout_s)
                 return views.measurements_view("Legacy path, before the migration (ms)", found)
-            return views.comparisons_view(bench.measure_after(self.connection, self.repeats, self.timeout_s))
+            return views.comparisons_view(self._after())
+
+    def _after(self) -> list[bench.Comparison]:
+        return bench.measure_after(self.connection, self.repeats, self.timeout_s, self.settings.planner)
 
     def chart(self) -> Chart | None:
         """Plot before and after, once there are both."""

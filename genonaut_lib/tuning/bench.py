@@ -12,8 +12,11 @@ from psycopg.types.json import Jsonb
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import BaselineMissing, RowsDiffer
+from genonaut_lib.errors import BaselineMissing, RowsDiffer, StatisticsMissing
+from genonaut_lib.gallery import statistics
+from genonaut_lib.gallery.planner import Choice, choose
 from genonaut_lib.gallery.query import EVERYTHING, MINE, GalleryQuery, Position, TagMatch
+from genonaut_lib.settings import PlannerSettings
 from genonaut_lib.tuning import legacy_path
 from genonaut_lib.tuning.cases import PAGE_SIZE, Case, canonical_cases
 from genonaut_lib.tuning.reader import Reader
@@ -21,11 +24,11 @@ from genonaut_lib.vocabulary import ContentSource
 
 WARM_UP = 2
 BEFORE, AFTER = "before", "after"
-STRATEGY = "time_walk"
-"""The one that answers all nine cases; what is measured is the schema, not the planner."""
 
 Read = Callable[[], tuple[list[str], float]]
 """Reads one page and returns its keys and the milliseconds it took."""
+Plan = Callable[[GalleryQuery], Choice]
+"""Chooses the strategy of a query."""
 
 
 @dataclass(frozen=True)
@@ -90,27 +93,43 @@ def measure_before(connection: Connection, repeats: int, timeout_s: float) -> li
     return measurements
 
 
-def measure_after(connection: Connection, repeats: int, timeout_s: float) -> list[Comparison]:
+def measure_after(
+    connection: Connection, repeats: int, timeout_s: float, knobs: PlannerSettings | None = None
+) -> list[Comparison]:
     """Time the baseline's cases on the new path; raise RowsDiffer where the rows are not the same.
 
-    Raises BaselineMissing when there is no measurement from before the migration.
+    Each is read by the planner's strategy, and the planner's own time counts. Raises BaselineMissing when
+    there is no measurement from before the migration.
     """
     baseline = _baseline(connection)
     with Reader(connection) as reader:
-        comparisons = [Comparison(one, _measure_new(reader, one.case, (repeats, timeout_s))) for one in baseline]
+        plan = _planner(reader, knobs or PlannerSettings())
+        comparisons = [Comparison(one, _measure_new(reader, one.case, plan, (repeats, timeout_s))) for one in baseline]
     _record(connection, AFTER, [pair.after for pair in comparisons])
     _require_same_rows(comparisons)
     return comparisons
 
 
-def _measure_new(reader: Reader, case: Case, effort: tuple[int, float]) -> Measurement:
+def _planner(reader: Reader, knobs: PlannerSettings) -> Plan:
+    """Return the planner over the gallery's statistics, or over none where they were never made."""
+    try:
+        known = reader.run(statistics.load)
+    except StatisticsMissing:
+        known = None
+    return lambda query: choose(query, known, knobs)
+
+
+def _measure_new(reader: Reader, case: Case, plan: Plan, effort: tuple[int, float]) -> Measurement:
     query = _query(reader, case)
 
     def read() -> tuple[list[str], float]:
-        found = reader.timed(query, STRATEGY, effort[1])
-        return found.page.keys, found.milliseconds
+        started = time.perf_counter()
+        choice = plan(query)
+        planning_ms = (time.perf_counter() - started) * 1000
+        found = reader.timed(query, choice, effort[1])
+        return found.page.keys, planning_ms + found.milliseconds
 
-    return _measure(case, STRATEGY, read, effort)
+    return _measure(case, plan(query).strategy, read, effort)
 
 
 def _read_legacy(
@@ -171,7 +190,7 @@ def _query(reader: Reader, case: Case) -> GalleryQuery:
         return query
     position = None
     for _ in range(case.page - 1):
-        position = reader.page(replace(query, after=position), STRATEGY).next_position
+        position = reader.page(replace(query, after=position)).next_position
         if position is None:
             # The pages end before this one: like OFFSET beyond the end, the page is empty.
             return replace(query, after=Position(datetime.min.replace(tzinfo=UTC), ContentSource.AUTO, 0))

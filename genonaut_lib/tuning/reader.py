@@ -21,6 +21,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import AsyncConnection
 from genonaut_lib.gallery import page as gallery_page
 from genonaut_lib.gallery.page import Page
+from genonaut_lib.gallery.planner import Choice
 from genonaut_lib.gallery.query import GalleryQuery, Group
 from genonaut_lib.settings import Settings
 
@@ -100,9 +101,12 @@ class Reader:
         """Return the page of a query by a strategy."""
         return self.run(lambda session: gallery_page.read_page(session, query, strategy, ranked))
 
-    def timed(self, query: GalleryQuery, strategy: str, timeout_s: float) -> Timed:
-        """Return the page and its time; raise QueryCanceled when its statement runs into the time limit."""
-        return self.run(lambda session: _timed(session, query, strategy, timeout_s))
+    def timed(self, query: GalleryQuery, choice: Choice, timeout_s: float) -> Timed:
+        """Return the page by the chosen strategy, and its time.
+
+        Raises QueryCanceled when its statement runs into the time limit.
+        """
+        return self.run(lambda session: _timed(session, query, choice, timeout_s))
 
     async def _open(self, address: str) -> AsyncConnection:
         session = await self._opened.enter_async_context(pool.open_address(address))
@@ -110,11 +114,11 @@ class Reader:
         return session
 
 
-async def _timed(session: AsyncConnection, query: GalleryQuery, strategy: str, timeout_s: float) -> Timed:
+async def _timed(session: AsyncConnection, query: GalleryQuery, choice: Choice, timeout_s: float) -> Timed:
     async with session.transaction():
         await session.execute("select set_config('statement_timeout', %s, true)", [f"{int(timeout_s * 1000)}ms"])
         started = time.perf_counter()
-        page = await gallery_page.read_page(session, query, strategy)
+        page = await gallery_page.read_page(session, query, choice.strategy, choice.ranked or None)
         return Timed(page, (time.perf_counter() - started) * 1000)
 
 

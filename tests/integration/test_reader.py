@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import AsyncConnection
+from genonaut_lib.gallery.planner import Choice
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.settings import Settings
 from genonaut_lib.tuning.reader import Reader
@@ -68,9 +69,9 @@ def test_a_timed_page_is_bounded_and_leaves_no_limit_behind(reader: Reader, conn
     with connection.transaction(force_rollback=True):
         connection.execute("lock table content_items in access exclusive mode")
         with pytest.raises(QueryCanceled):
-            reader.timed(GalleryQuery(), "time_walk", 0.05)
+            reader.timed(GalleryQuery(), Choice("time_walk", "asked for"), 0.05)
     assert reader.run(lambda session: setting(session, "statement_timeout")) == "0"
-    found = reader.timed(GalleryQuery(), "time_walk", 30.0)
+    found = reader.timed(GalleryQuery(), Choice("time_walk", "asked for"), 30.0)
     assert (len(found.page.rows), found.milliseconds > 0) == (3, True)
 
 
