@@ -142,5 +142,6 @@ async def _ask(settings: Settings, wanted: Wanted) -> Found:
         query = await gallery.query_of(wanted.request)
         answer = await gallery.page(query, wanted.count, wanted.strategy)
         names = await gallery.tag_names({tag for row in answer.page.rows for tag in row["tags"]})
-        explanation = await gallery.explain(query, wanted.strategy) if wanted.explain else None
+        # The page's own strategy: what it taught the planner might make it choose another one now.
+        explanation = await gallery.explain(query, answer.choice.strategy) if wanted.explain else None
         return Found(answer, names, explanation)
