@@ -83,7 +83,7 @@ def _screen(connection: Connection, settings: Settings, show: Print, seconds: fl
         Panel(
             f"Records (executed notebooks and their HTML): {where}\n"
             f"What ran: genonaut runs --env demo\n"
-            f"Ask the gallery: genonaut gallery --tag role::program --tag devel::lang:perl --match all --env demo\n"
+            f"Ask the gallery: genonaut gallery --tag role::program --env demo\n"
             f"Step through it yourself: make lab",
             title=f"Done in {seconds:.0f} s",
             title_align="left",
