@@ -217,3 +217,11 @@ class ProposalRefused(Refused):
 
 class ViewMissing(Refused):
     """The materialised view of the gallery is not there, or was never filled."""
+
+
+class BitmapsUnavailable(Refused):
+    """The tag bitmap index cannot answer: it is absent, switched off, or waits to be sealed."""
+
+
+class BitmapsBusy(Refused):
+    """Another session builds or seals the tag bitmap index."""

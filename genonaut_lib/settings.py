@@ -72,6 +72,18 @@ class BulkSettings(_Section):
     index_workers: int | None = Field(None, ge=0, le=64, description="parallel workers beside each build's own")
 
 
+class BitmapSettings(_Section):
+    """The tag bitmap index: what gets bitmaps, when marked items are sealed, and what readers keep in memory."""
+
+    enabled: bool = Field(True, description="false: no query is answered from the index, whatever is there")
+    least_share: float = Field(0.0025, ge=0, le=1, description="tags of a smaller share of all items have no bitmaps")
+    marks_max: int = Field(20_000, ge=1, description="with more marked items the index waits for its sealing")
+    filter_max: int = Field(20_000, ge=1, description="items it may hand on to a search or to another sort")
+    seal_items: int = Field(1_000, ge=1, description="54 seals from so many marked items on")
+    seal_age_s: float = Field(60.0, ge=0, le=86_400, description="54 seals whatever is older")
+    cache_mb: int = Field(256, ge=0, description="bitmaps a reading process keeps, checked against every snapshot")
+
+
 class PressureSettings(_Section):
     """When a backfill holds back for the sake of others; null (for vacuum: false) switches a signal off.
 
@@ -113,6 +125,7 @@ class Settings(_Section):
     bulk: BulkSettings = BulkSettings()
     pressure: PressureSettings = PressureSettings()
     planner: PlannerSettings = PlannerSettings()
+    bitmaps: BitmapSettings = BitmapSettings()
     notebooks: dict[str, dict[str, Any]] = {}
     database_url: SecretStr | None = Field(None, exclude=True)
     redis_url: SecretStr | None = Field(None, exclude=True)
