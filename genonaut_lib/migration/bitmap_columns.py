@@ -108,8 +108,9 @@ class DirectMap:
 
     def ranks_of(self, ids: Ids) -> Ranks:
         """Return the ranks of the ids that have one."""
-        found = self.ranks[ids[(ids >= 0) & (ids < len(self.ranks))]]
-        return found[found != NO_RANK].astype(np.int64)
+        found = self.ranks[ids[(ids >= 0) & (ids < len(self.ranks))]].astype(np.int64)
+        known: Ranks = found[found != NO_RANK]
+        return known
 
     def pieces(self) -> Iterator[tuple[Ranks, Ranks]]:
         """Yield all ids, ascending, with their ranks."""
@@ -131,7 +132,8 @@ class SortedMap:
         places = np.searchsorted(self.ids, ids)
         inside = places < len(self.ids)
         places, ids = places[inside], ids[inside]
-        return self.ranks[places[self.ids[places] == ids]].astype(np.int64)
+        known: Ranks = self.ranks[places[self.ids[places] == ids]].astype(np.int64)
+        return known
 
     def pieces(self) -> Iterator[tuple[Ranks, Ranks]]:
         """Yield all ids, ascending, with their ranks; a piece ends where its last block does."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from psycopg import IsolationLevel
+from psycopg import IsolationLevel, errors
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.locks import run_ddl
@@ -17,8 +17,7 @@ from genonaut_lib.settings import DatabaseSettings
 
 FILE = "bitmap_build"
 TABLES = tuple(
-    f"workbench.{name}"
-    for name in ("tag_bitmaps", "bitmap_chunks", "bitmap_places", "bitmap_creators", "bitmap_tags")
+    f"workbench.{name}" for name in ("tag_bitmaps", "bitmap_chunks", "bitmap_places", "bitmap_creators", "bitmap_tags")
 )
 """What has rows by epoch, the largest first."""
 MARKS = ("workbench.bitmap_marks", "workbench.bitmap_marks_kept")
@@ -31,14 +30,17 @@ CLEARED_AT_ONCE = 5_000
 class Epochs:
     """The epoch that serves and the one that is being built, None where there is none."""
 
-    building: int | None
-    serving: int | None
+    building: int | None = None
+    serving: int | None = None
 
 
 def epochs(connection: Connection) -> Epochs:
-    """Return which epochs there are."""
-    row = connection.execute(block(FILE, "epochs").sql()).fetchone()
-    return Epochs(None, None) if row is None else Epochs(*row)
+    """Return which epochs there are; none where there are no tables either."""
+    try:
+        row = connection.execute(block(FILE, "epochs").sql()).fetchone()
+    except (errors.UndefinedTable, errors.InvalidSchemaName):
+        return Epochs()
+    return Epochs() if row is None else Epochs(*row)
 
 
 def require_building(connection: Connection, epoch: int) -> None:

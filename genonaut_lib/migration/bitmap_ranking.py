@@ -34,7 +34,8 @@ ATTEMPTS = 10
 """A sealing that commits while the ranking waits for the row of state makes its snapshot too old; it begins anew."""
 _ROW = np.dtype([("at", "V8"), ("id", ">i4"), ("auto", "?"), ("private", "?"), ("creator", "V16")])
 _CHUNKS = ("workbench.bitmap_chunks", ("epoch", "chunk", "version", "first_at", "first_source", "first_id", "members"))
-_BITMAPS = ("workbench.tag_bitmaps", ("epoch", "tag_no", "chunk", "cardinality", "bits"))
+BITMAPS = ("workbench.tag_bitmaps", ("epoch", "tag_no", "chunk", "cardinality", "bits"))
+"""A table and the columns that are written to it."""
 _CREATORS = ("workbench.bitmap_creators", ("epoch", "creator_id", "span", "positions"))
 _PLACES = ("workbench.bitmap_places", ("epoch", "source_type", "block", "ranks"))
 _TAGS = ("workbench.bitmap_tags", ("epoch", "tag_no"))
@@ -133,7 +134,7 @@ class _Writer:
         span, ids = self.items // (SPAN * CHUNK), rows["id"].astype(np.int32)
         self.members.append(np.where(rows["auto"], ~ids, ids))
         copy_rows(self.connection, *_CHUNKS, self._chunks(span * SPAN, rows, self.members[-1]))
-        copy_rows(self.connection, *_BITMAPS, self._bitmaps(span * SPAN, rows))
+        copy_rows(self.connection, *BITMAPS, self._bitmaps(span * SPAN, rows))
         copy_rows(self.connection, *_CREATORS, self._creators(span, rows["creator"]))
         self.items += len(rows)
         self.last = rows[-1].tobytes()
