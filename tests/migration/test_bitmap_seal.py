@@ -19,7 +19,6 @@ from genonaut_lib.errors import BitmapsBusy, BitmapsUnavailable, InvalidInput
 from genonaut_lib.gallery.bitmaps.layout import CHUNK
 from genonaut_lib.migration import bitmap_seal
 from genonaut_lib.migration.bitmap_seal import SealResult
-from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
 from tests import bitmaps_plain
 from tests.gallery import built
@@ -130,7 +129,8 @@ def test_marks_of_an_unchanged_item_change_no_chunk(own: Built) -> None:
 def test_a_tag_without_bitmaps_is_not_sealed(own: Built) -> None:
     """It is the junction that answers for it."""
     own.connection.execute(
-        "insert into tags (id, tag_no, name, slug, label) select %s, max(tag_no) + 1, 'coined', 'coined', 'c' from tags",
+        "insert into tags (id, tag_no, name, slug, label)"
+        " select %s, max(tag_no) + 1, 'coined', 'coined', 'coined' from tags",
         [tag_id("coined")],
     )
     own.tag(ContentSource.AUTO, 5, tag_id("coined"), tag_id("rare"))
