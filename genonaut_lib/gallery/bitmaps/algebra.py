@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from genonaut_lib.gallery.bitmaps.layout import BYTES, CHUNK, PUBLIC_ITEMS, SOURCE_BITS, WORDS, Ranks, Words
-from genonaut_lib.gallery.query import Creators, Scope
+from genonaut_lib.gallery.query import EVERYTHING, Creators, Scope
 from genonaut_lib.vocabulary import ContentSource
 
 SEGMENT: Final = 32
@@ -70,7 +70,7 @@ class Filter:
 
     groups: tuple[Operand, ...] = ()
     excluded: Operand = Operand()
-    scope: Scope = Scope()
+    scope: Scope = EVERYTHING
     viewer: uuid.UUID | None = None
 
     @cached_property
@@ -87,7 +87,7 @@ class Filter:
     @property
     def needs_sources(self) -> bool:
         """Whether it matters of which source an item is: not where everybody sees what everybody sees."""
-        return self.viewer is not None or self.scope != Scope()
+        return self.viewer is not None or self.scope != EVERYTHING
 
     @cached_property
     def places(self) -> Mapping[int, tuple[int, ...]]:

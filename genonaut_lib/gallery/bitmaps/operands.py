@@ -119,7 +119,7 @@ class Operands:
     async def signed_ids(self, ranks: Ranks) -> Ranks:
         """Return the signed ids of ranks, in no order."""
         chunks = np.unique(ranks // CHUNK).tolist()
-        members = {chunk: self.view.get(("members", chunk)) for chunk in chunks}
+        members: dict[int, Any] = {chunk: self.view.get(("members", chunk)) for chunk in chunks}
         missing = [chunk for chunk, found in members.items() if found is None]
         if missing:
             for chunk, stored in await self.rows("members", chunks=missing):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 from psycopg.rows import dict_row, tuple_row
 
 from genonaut_lib.errors import BitmapsUnavailable
@@ -73,7 +72,7 @@ class Asked:
         page = await self._fetched(order_of(query), ids, offset - dropped)
         return Reading(page, picker.counted + len(self.marked) if total else None)
 
-    def _marked_beyond(self, descending: bool) -> list[MarkedItem]:  # noqa: FBT001  # a direction, from one place
+    def _marked_beyond(self, descending: bool) -> list[MarkedItem]:  # a direction, from one place
         """Return the marked items beyond the position, in the order they are read in."""
         start = None if self.query.position is None else key_of(self.query.position)
         items = sorted(self.marked, key=_key, reverse=descending)

@@ -65,8 +65,8 @@ class Picker:
                 return
 
     def _walk(self, sizes: Ranks) -> list[int]:
-        filled = np.flatnonzero(sizes)
-        return (filled[::-1] if self.descending else filled).tolist()
+        filled: list[int] = np.flatnonzero(sizes).tolist()
+        return filled[::-1] if self.descending else filled
 
 
 def sizes_of(words: Words) -> Ranks:
