@@ -67,6 +67,7 @@ FIRST_STAGE_OF = {
     "gallery_view": ATTACHED,
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
+    "tag_bitmaps": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -118,11 +119,13 @@ VALUES: dict[str, object] = {
     "tag_id": uuid.UUID(int=3), "child_id": uuid.UUID(int=3), "parent_id": uuid.UUID(int=5),
     "budget_ms": 100, "setting": "0",
     "tag_no": 1, "tag_nos": [1], "ranks_of_chunk": 15_872,
+    "epoch": 1, "version": 1, "lows": [0], "highs": [1], "low": 0, "high": 1, "chunks": [0], "bits": [],
+    "others": True, "regular_ids": [1], "auto_ids": [1], "regular_junction": "regular", "auto_junction": "auto",
     "marks": "mark_content",
-    "server_started": NOW, "database": 1, "epoch": 1, "built_at": NOW, "version": 1, "snapshot": "1:1:", "auto": "auto",
+    "server_started": NOW, "database": 1, "built_at": NOW, "snapshot": "1:1:", "auto": "auto",
     "item_ids": [1], "partition": "items", "junction": "regular", "in_block": 127, "block_shift": 7,
     "late_s": 2.0, "horizon": "2025-01-01", "after_at": "-infinity", "after_source": "",
-    "junction_sources": ["regular"], "chunks": [0], "sources": ["items"], "blocks": [0],
+    "junction_sources": ["regular"], "sources": ["items"], "blocks": [0],
     "creators": [uuid.UUID(int=5)], "spans": [0], "keep": [None], "ranks": 1, "end_at": "2025-01-01",
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
 }  # fmt: skip
