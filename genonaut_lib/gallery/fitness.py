@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from genonaut_lib.gallery import costs
+from genonaut_lib.gallery.bitmaps import costs as bitmap_costs
 from genonaut_lib.gallery.bitmaps.standing import UNKNOWN, Standing, Unready
 from genonaut_lib.gallery.costs import Features, Outlook, Work
 from genonaut_lib.gallery.order import SortField
@@ -118,7 +119,7 @@ def _bitmap(terms: Terms, view: Outlook | None) -> str | None:
         return None
     if view is None:
         return "nothing is known of how many items it would hand on"
-    ids, most = costs.handed_on(view), index.filter_max
+    ids, most = bitmap_costs.handed_on(view), index.filter_max
     return f"it would hand {ids:,.0f} items on, over {most:,} (bitmaps.filter_max)" if ids > most else None
 
 
@@ -171,5 +172,5 @@ MODELS: dict[str, Model] = {
     "two_phase_single": Model(_two_phase_single, costs.two_phase_single, _looking_up, costs.seed_of),
     "two_phase_dual": Model(_two_phase_dual, costs.two_phase_dual, _looking_pairs_up, costs.pair_of),
     "materialized_view": Model(_materialized_view, costs.materialized_view, _viewing),
-    BITMAP.name: Model(_bitmap, costs.bitmap, _bringing_together, totals=True, steady=False),
+    BITMAP.name: Model(_bitmap, bitmap_costs.bitmap, _bringing_together, totals=True, steady=False),
 }
