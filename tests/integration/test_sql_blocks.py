@@ -30,6 +30,7 @@ DDL_FILES = {"legacy", "legacy_undo", "ledger_schema", "ledger_schema_undo"}
 FIRST_STAGE_OF = {
     "advisory": "seed_tags",
     "backfill": "seed_tags",
+    "bitmap_standing": ATTACHED,
     "backfill_bench": "backfill_content_tags",
     "backfill_control": "seed_tags",
     "bulk_content_tags": "backfill_content_tags",
@@ -53,6 +54,7 @@ FIRST_STAGE_OF = {
     "backfill_content_tags": "backfill_content_tags",
     "attach_partitions": ATTACHED,
     "create_sidecars": ATTACHED,
+    "create_tag_bitmaps": ATTACHED,
     "create_gallery_stats": ATTACHED,
     "statistics": ATTACHED,
     "tag_stats": ATTACHED,
@@ -62,7 +64,7 @@ FIRST_STAGE_OF = {
     "gallery_view": ATTACHED,
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
-    "bitmap_standing": ATTACHED,
+    "tag_bitmaps": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -88,7 +90,7 @@ TEMPORARY = {
 NOT_EXPLAINABLE = ("comment", "create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter", "begin")
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 VALUES: dict[str, object] = {
-    "after": 0, "upto": 10, "limit": 20, "rows": 20, "source": "regular", "task": "a task", "value": "items",
+    "after": 0, "upto": 10, "limit": 20, "most": 10, "rows": 20, "source": "regular", "task": "a task", "value": "items",
     "relation": "content_items", "column": "tags", "constraint": "c", "trigger": "t", "parent": "content_items_all",
     "range_no": 1, "after_id": 0, "upto_id": 10, "cursor": 10, "rows_read": 10, "rows_changed": 5, "seconds": 0.5,
     "lock_timeout": "400ms", "statement_timeout": "30s", "dataset": "a file", "digest": "0f", "environment": "test",
@@ -111,7 +113,10 @@ VALUES: dict[str, object] = {
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
     "rows_examined": 1, "viewer": uuid.UUID(int=5), **ContentSource.spellings(),
     "tag_id": uuid.UUID(int=3), "child_id": uuid.UUID(int=3), "parent_id": uuid.UUID(int=5),
-    "budget_ms": 100, "setting": "0", "most": 10, "epoch": 1,
+    "budget_ms": 100, "setting": "0",
+    "epoch": 1, "version": 1, "tag_nos": [1], "lows": [0], "highs": [1], "low": 0, "high": 1, "chunks": [0], "bits": [],
+    "others": True, "regular_ids": [1], "auto_ids": [1], "regular_junction": "regular", "auto_junction": "auto",
+    "marks": "mark_content",
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
