@@ -90,7 +90,7 @@ TEMPORARY = {
 NOT_EXPLAINABLE = ("comment", "create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter", "begin")
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 VALUES: dict[str, object] = {
-    "after": 0, "upto": 10, "limit": 20, "most": 10, "rows": 20, "source": "regular", "task": "a task", "value": "items",
+    "after": 0, "upto": 10, "limit": 20, "rows": 20, "source": "regular", "task": "a task", "value": "items",
     "relation": "content_items", "column": "tags", "constraint": "c", "trigger": "t", "parent": "content_items_all",
     "range_no": 1, "after_id": 0, "upto_id": 10, "cursor": 10, "rows_read": 10, "rows_changed": 5, "seconds": 0.5,
     "lock_timeout": "400ms", "statement_timeout": "30s", "dataset": "a file", "digest": "0f", "environment": "test",
@@ -111,7 +111,7 @@ VALUES: dict[str, object] = {
     "requested_by": "a", "engine_id": uuid.UUID(int=4), "host": "h", "process_id": 1, "reasons": Jsonb([]),
     "rows_per_second": 1.0, "eta_s": 1.0, "active_s": 1.0, "event": "paused", "silent_s": 5.0, "id": 1,
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
-    "rows_examined": 1, "viewer": uuid.UUID(int=5), **ContentSource.spellings(),
+    "rows_examined": 1, "most": 10, "viewer": uuid.UUID(int=5), **ContentSource.spellings(),
     "tag_id": uuid.UUID(int=3), "child_id": uuid.UUID(int=3), "parent_id": uuid.UUID(int=5),
     "budget_ms": 100, "setting": "0",
     "epoch": 1, "version": 1, "tag_nos": [1], "lows": [0], "highs": [1], "low": 0, "high": 1, "chunks": [0], "bits": [],
