@@ -24,7 +24,7 @@ async def reading(pool: Pool, limit_ms: int, *, one_snapshot: bool) -> AsyncIter
     """
     started = time.monotonic()
     try:
-        async with pool.connection() as connection, _begun(connection, limit_ms, one_snapshot=one_snapshot):
+        async with pool.connection() as connection, begun(connection, limit_ms, one_snapshot=one_snapshot):
             yield connection
     except sqlstate.QueryCanceled as error:
         if (time.monotonic() - started) * 1000 < limit_ms:
@@ -36,8 +36,8 @@ async def reading(pool: Pool, limit_ms: int, *, one_snapshot: bool) -> AsyncIter
 
 
 @contextlib.asynccontextmanager
-async def _begun(connection: AsyncConnection, limit_ms: int, *, one_snapshot: bool) -> AsyncIterator[None]:
-    """Begin a transaction and set its limit in one round trip, and end it.
+async def begun(connection: AsyncConnection, limit_ms: int, *, one_snapshot: bool) -> AsyncIterator[None]:
+    """Begin a transaction whose statements may take `limit_ms` each, in one round trip, and end it.
 
     Both are one text of the simple protocol, as a pooler takes them too; a pipeline of single statements costs
     asyncio more than the round trips it saves. A prepared statement cannot be two, so this one never is.
