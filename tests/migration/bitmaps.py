@@ -158,7 +158,8 @@ from genonaut_lib.migration.bitmap_build import build
 from genonaut_lib.settings import load_settings
 while True:
     try:
-        build(load_settings("test"), workers=1, least_share=0, report=lambda p: print(p.source, p.rows_read, flush=True))
+        say = lambda p: print(p.source, p.rows_read, flush=True)
+        build(load_settings("test"), workers=1, least_share=0, report=say)
         break
     except BitmapsBusy:  # the server has not seen yet that the builder before is dead
         time.sleep(0.1)
