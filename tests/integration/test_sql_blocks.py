@@ -54,6 +54,7 @@ FIRST_STAGE_OF = {
     "attach_partitions": ATTACHED,
     "create_sidecars": ATTACHED,
     "create_tag_bitmaps": ATTACHED,
+    "bitmap_marks": ATTACHED,
     "create_gallery_stats": ATTACHED,
     "statistics": ATTACHED,
     "tag_stats": ATTACHED,
@@ -116,6 +117,8 @@ VALUES: dict[str, object] = {
     "epoch": 1, "version": 1, "tag_nos": [1], "lows": [0], "highs": [1], "low": 0, "high": 1, "chunks": [0], "bits": [],
     "others": True, "regular_ids": [1], "auto_ids": [1], "regular_junction": "regular", "auto_junction": "auto",
     "marks": "mark_content",
+    "server_started": NOW, "database": 1, "epoch": 1, "built_at": NOW, "version": 1, "snapshot": "1:1:", "auto": "auto",
+    "item_ids": [1], "partition": "items", "junction": "regular", "in_block": 127, "block_shift": 7,
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
