@@ -119,7 +119,7 @@ VALUES: dict[str, object] = {
     "epoch": 1, "late_s": 2.0, "horizon": "2025-01-01", "after_at": "-infinity", "after_source": "",
     "junction_sources": ["regular"], "chunks": [0], "version": 2, "sources": ["items"], "blocks": [0],
     "creators": [uuid.UUID(int=5)], "spans": [0], "keep": [None], "ranks": 1, "end_at": "2025-01-01",
-    "end_source": "items", "end_id": 1, "chunk": 0, "span": 0, "tag_nos": [1],
+    "end_source": "items", "end_id": 1, "chunk": 0, "span": 0, "tag_nos": [1], "content_ids": [1], "chunk_count": 1,
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
