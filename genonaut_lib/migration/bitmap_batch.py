@@ -14,7 +14,8 @@ from psycopg.rows import TupleRow
 from genonaut_lib.db.statements import block
 from genonaut_lib.gallery.bitmaps.layout import CHUNK, PUBLIC_ITEMS, SOURCE_BITS, Ranks
 from genonaut_lib.migration.bitmap_bits import Carried, merge_bits
-from genonaut_lib.migration.bitmap_members import Key, Sealed, write_chunks, write_creators, write_places
+from genonaut_lib.migration.bitmap_creators import write_creators
+from genonaut_lib.migration.bitmap_members import Key, Sealed, write_chunks, write_places
 from genonaut_lib.vocabulary import ContentSource
 
 FILE = "bitmap_seal"
