@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 from psycopg import Cursor
 from psycopg.rows import TupleRow
 
@@ -60,11 +61,12 @@ def write_creators(
         dtype=np.int64,
     )
     before = owners.owned(_rows_of_owners(cursor, epoch, owners))
-    arrived = np.setdiff1d(wanted, before)
+    arrived = wanted[~_among(wanted, np.sort(before))]
     moved = np.concatenate([arrived & _RANK, cleared])
-    before = np.union1d(before, owners.owned(_rows_of_ranks(cursor, epoch, moved[moved < ranks_before])))
-    after = np.union1d(before[~np.isin(before & _RANK, moved)], arrived)
-    changed = np.unique(np.setxor1d(before, after) >> _ROW_SHIFT)
+    former = owners.owned(_rows_of_ranks(cursor, epoch, moved[moved < ranks_before]))
+    before = _distinct(np.concatenate([before, former]))
+    after = np.sort(np.concatenate([before[~_among(before & _RANK, np.sort(moved))], arrived]))
+    changed = _distinct(np.concatenate([before[~_among(before, after)], after[~_among(after, before)]]) >> _ROW_SHIFT)
     if len(changed):
         _write(cursor, epoch, list(owners.numbers), changed, after)
     return set((moved // CHUNK).tolist())
@@ -86,7 +88,7 @@ def _rows_of_ranks(cursor: Cursor[TupleRow], epoch: int, ranks: Ranks) -> list[T
     spans = np.unique(ranks // SPAN_RANKS).tolist()
     rows = cursor.execute(block(FILE, "creators_of_spans").sql(), {"epoch": epoch, "spans": spans}).fetchall()
     found = _Owners().owned(rows)
-    hit = np.unique(found[np.isin(found & _RANK, ranks)] >> _ROW_SHIFT)
+    hit = _distinct(found[_among(found & _RANK, np.sort(ranks))] >> _ROW_SHIFT)
     return [rows[number] for number in hit.tolist()]
 
 
@@ -103,3 +105,19 @@ def _write(cursor: Cursor[TupleRow], epoch: int, owners: Sequence[Owner], change
             copy.write_row((creator, span, positions.astype(POSITIONS).tobytes()))
     for step in ("write_creators", "drop_creators"):
         cursor.execute(block(FILE, step).sql(), {"epoch": epoch}, prepare=False)
+
+
+def _distinct(values: Ranks) -> Ranks:
+    """Return values ascending, each once. Not by np.unique: its hashing takes seconds for numbers like these."""
+    ordered = np.sort(values)
+    fresh: NDArray[np.bool_] = np.diff(ordered, prepend=-1) != 0
+    return ordered[fresh]
+
+
+def _among(values: Ranks, ascending: Ranks) -> NDArray[np.bool_]:
+    """Return of each value whether it is one of the others."""
+    if not len(ascending):
+        return np.zeros(len(values), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    found: NDArray[np.bool_] = ascending[places] == values
+    return found
