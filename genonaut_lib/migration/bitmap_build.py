@@ -172,7 +172,12 @@ class _Job:
         return [tag for tag in wanted if tag.number not in done]
 
     def _swap(self, epoch: int) -> None:
-        """Swap; a sealing that is in the way at the very moment is let go first."""
+        """Swap; a sealing that is in the way at the very moment is let go first.
+
+        Whoever dropped a trigger meanwhile has let changes pass that no mark tells of.
+        """
+        if not is_armed(self.connection):
+            raise bitmap_epochs.forgotten()
         for _ in range(SWAP_ATTEMPTS - 1):
             with contextlib.suppress(errors.DeadlockDetected, errors.SerializationFailure):
                 return bitmap_epochs.swap(self.connection, epoch)

@@ -121,6 +121,7 @@ VALUES: dict[str, object] = {
     "budget_ms": 100, "setting": "0",
     "tag_no": 1, "tag_nos": [1], "ranks_of_chunk": 15_872,
     "epoch": 1, "version": 1, "lows": [0], "highs": [1], "low": 0, "high": 1, "chunks": [0], "bits": [],
+    "created_at": NOW,
     "others": True, "regular_ids": [1], "auto_ids": [1], "regular_junction": "regular", "auto_junction": "auto",
     "marks": "mark_content",
     "server_started": NOW, "database": 1, "built_at": NOW, "snapshot": "1:1:", "auto": "auto",
