@@ -88,7 +88,7 @@ with built as (
 )
 update workbench.bitmap_state
 set serving = building, version = version + 1, building = null, building_since = null, building_snapshot = null,
-    chunks = built.chunks, ranks = built.ranks,
+    chunks = built.chunks, ranks = built.ranks, rare_most = %(rare_most)s,
     end_at = (select first_at from last_key), end_source = (select first_source from last_key),
     end_id = (select first_id from last_key), built_at = now(), sealed_at = now()
 from built where building = %(epoch)s;

@@ -16,8 +16,8 @@ from genonaut_lib.db import advisory, engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import BitmapsBusy, BitmapsUnavailable, InvalidInput
 from genonaut_lib.gallery.bitmaps.layout import CHUNK
-from genonaut_lib.migration import adoption, bitmap_health, bitmap_seal
-from genonaut_lib.migration.bitmap_health import bitmap_build.LOCK, HealthResult
+from genonaut_lib.migration import adoption, bitmap_build, bitmap_health, bitmap_seal
+from genonaut_lib.migration.bitmap_health import HealthResult
 from genonaut_lib.migration.phases import Context
 from genonaut_lib.migration.phases.create_tag_bitmaps import is_armed
 from genonaut_lib.settings import Settings, load_settings

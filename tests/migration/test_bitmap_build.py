@@ -258,9 +258,9 @@ def test_a_truncate_just_before_the_swap_ends_it_too(
     """The swap itself looks whether its epoch is still wanted; nothing of it serves."""
     plain = bitmap_epochs.swap
 
-    def truncate_and_swap(connection: Connection, epoch: int) -> None:
+    def truncate_and_swap(connection: Connection, epoch: int, rare_most: int) -> None:
         filled.connection.execute("truncate content_tags")
-        plain(connection, epoch)
+        plain(connection, epoch, rare_most)
 
     monkeypatch.setattr(bitmap_epochs, "swap", truncate_and_swap)
     with pytest.raises(BitmapsForgotten):
