@@ -73,7 +73,7 @@ LAST_STAGE_OF = {
 FRAGMENTS = {
     *(("legacy_gallery", name) for name in ("branch", "contains", "page")),
     ("explain", "analyzed"),
-    *(("plain_gallery", name) for name in ("branch", "carries", "page")),
+    *(("plain_gallery", name) for name in ("branch", "carries", "page", "counted_page")),
 }
 """Parts of one statement, tested as a whole: the legacy page below, an explained page in test_gallery_service, the
 plain gallery in test_gallery_bench."""
