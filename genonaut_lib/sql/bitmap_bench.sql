@@ -38,7 +38,7 @@ cross join lateral (
 where t.content_id = picked.id and t.content_source = picked.source and t.tag_id = link.tag_id;
 
 -- name: delete_items
-delete from content_items_all where id = any(%(ids)s::int[]) and title = %(title)s;
+delete from content_items_all where id = any(%(made)s::int[]) and title = %(title)s;
 
 -- name: insert_one
 -- What an application does for one new item, first half.
@@ -89,8 +89,8 @@ select count(*) from (select distinct source_type, content_id from workbench.bit
 -- name: make_tags
 -- Tags of the simulated gallery, numbered from 1.
 insert into tags (id, tag_no, name, slug, label)
-select unnest(%(ids)s::uuid[]), unnest(%(numbers)s::int[]), unnest(%(names)s::text[]), unnest(%(names)s::text[]),
-       unnest(%(names)s::text[]);
+select unnest(%(ids)s::uuid[]), unnest(%(numbers)s::int[]), unnest(%(labels)s::text[]), unnest(%(labels)s::text[]),
+       unnest(%(labels)s::text[]);
 
 -- name: copy_bitmaps
 copy workbench.tag_bitmaps (epoch, tag_no, chunk, cardinality, bits) from stdin (format binary);

@@ -84,7 +84,7 @@ class Layer:
         """Write further tags and their bitmaps."""
         names = [tag.name for tag in tags]
         numbers = [tag.number for tag in tags]
-        values: dict[str, Any] = {"ids": [tag.id for tag in tags], "numbers": numbers, "names": names}
+        values: dict[str, Any] = {"ids": [tag.id for tag in tags], "numbers": numbers, "labels": names}
         self.connection.execute(block("bitmap_bench", "make_tags").sql(), values)
         self.connection.execute(block("bitmap_bench", "list_tags").sql(), values)
         self._write(tags, say)

@@ -86,7 +86,7 @@ def marked_items(place: Place, number: int) -> Iterator[int]:
 
 def remove(place: Place, ids: list[int]) -> None:
     """Delete items that were made here, and seal that they are gone."""
-    place.connection.execute(block("bitmap_bench", "delete_items").sql(), {"ids": ids, "title": TITLE})
+    place.connection.execute(block("bitmap_bench", "delete_items").sql(), {"made": ids, "title": TITLE})
     bitmap_seal.seal(place.settings, force=True)
 
 

@@ -60,6 +60,7 @@ FIRST_STAGE_OF = {
     "cut_over": ATTACHED,
     "hierarchy": "expand_tag_columns",
     "gallery_bench": ATTACHED,
+    "bitmap_bench": ATTACHED,
     "gallery_view": ATTACHED,
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
@@ -111,7 +112,8 @@ VALUES: dict[str, object] = {
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
     "rows_examined": 1, "viewer": uuid.UUID(int=5), **ContentSource.spellings(),
     "tag_id": uuid.UUID(int=3), "child_id": uuid.UUID(int=3), "parent_id": uuid.UUID(int=5),
-    "budget_ms": 100, "setting": "0",
+    "budget_ms": 100, "setting": "0", "title": "t", "creator": uuid.UUID(int=5), "numbers": [1], "chunks": 1, "ranks": 1,
+    "end_at": NOW, "made": [1], "labels": ["l"],
     "marks": "mark_content",
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
@@ -189,7 +191,7 @@ def test_every_statement_without_a_plan_is_known() -> None:
     assert rest - temporary == {
         ("catalog", "schema"), ("content", "copy_staged"), ("copy", "into"), ("generation", "clear_items"),
         ("generation", "drop_indexes"), ("seed_tags", "lock_tags"), ("catalog", "note_empty_at_adoption"),
-        ("catalog", "note_adopted"),
+        ("catalog", "note_adopted"), ("bitmap_bench", "copy_bitmaps"), ("bitmap_bench", "copy_chunks"),
     }  # fmt: skip
 
 
