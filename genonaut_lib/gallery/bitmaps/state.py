@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
+
+from psycopg.rows import tuple_row
 
 from genonaut_lib.db.pool import AsyncConnection
+from genonaut_lib.db.statements import block
+from genonaut_lib.vocabulary import ContentSource
 
 Mark = int
 """Which item is marked: twice its id, and one more for an auto item. Ids below 0 have a mark as well."""
 
+ROWS_OF_AN_ITEM: Final = 16
+"""So many rows of marks may an item have on average before the probe gives up counting items."""
 
-@dataclass(frozen=True)
-class Origin:
-    """Which index this is. Whatever was read under another origin says nothing of this one.
-
-    `database` is the database's oid, `built_at` tells an index that was dropped and built anew.
-    """
-
-    server_started: datetime
-    database: int
-    epoch: int
-    built_at: datetime | None
+_FILE = "bitmap_marks"
 
 
 @dataclass(frozen=True)
 class State:
     """The index that serves in one snapshot: what it holds, and which snapshot that is.
 
-    `chunks` and `ranks` count what is sealed. `snapshot` is the text of `pg_current_snapshot()`. `lasting`
-    says whether it tells what later snapshots see more: it does not on a replica (`in_recovery`), in a
-    transaction that writes itself, nor where each statement has a snapshot of its own. What was read in a
-    snapshot that is not lasting is for this transaction alone.
+    `chunks` and `ranks` count what is sealed. `server_started`, `database` (its oid), `epoch`, `built_at` and
+    `version` together name what is sealed: what was read under others says nothing of this. `snapshot` is
+    the text of `pg_current_snapshot()`. `lasting` says whether it tells what later snapshots see more: it does
+    not on a replica (`in_recovery`), in a transaction that writes itself, nor where each statement has a
+    snapshot of its own. What was read in a snapshot that is not lasting is for its transaction alone.
     """
 
     epoch: int
@@ -46,14 +45,19 @@ class State:
     database: int
     lasting: bool
 
-    @property
-    def origin(self) -> Origin:
-        """Which index this is."""
-        return Origin(self.server_started, self.database, self.epoch, self.built_at)
+    def is_beside(self, other: State) -> bool:
+        """Whether both are of one database on one run of its server, so that their snapshots compare."""
+        return (self.server_started, self.database) == (other.server_started, other.database)
 
     def follows(self, older: State) -> bool:
-        """Whether this snapshot sees whatever the other saw, and so is equal to it or later."""
-        raise NotImplementedError
+        """Whether this snapshot sees whatever the other saw, and so is equal to it or later.
+
+        Of two snapshots of one primary at least one follows the other, since commits have an order.
+        """
+        if not self.is_beside(older):
+            return False
+        (_, end, running), (_, older_end, older_running) = _parts(self.snapshot), _parts(older.snapshot)
+        return end >= older_end and all(number >= older_end or number in older_running for number in running)
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,33 @@ class Probe:
 async def probe(connection: AsyncConnection, known: State | None, marks_max: int) -> Probe:
     """Ask what serves and what is marked; of marks only those that `known` did not see, as long as it holds.
 
-    At most `marks_max` + 1 items are named, each once. Raises psycopg's UndefinedTable or InvalidSchemaName
+    Each item is named once, and at most `marks_max` are. Raises psycopg's UndefinedTable or InvalidSchemaName
     where there are no tables of the index.
     """
-    raise NotImplementedError
+    rows_max = ROWS_OF_AN_ITEM * (marks_max + 1)
+    limits = {"items": marks_max + 1, "rows": rows_max, "auto": ContentSource.AUTO.partition}
+    async with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
+        await cursor.execute(block(_FILE, "probe").sql(), _naming(known) | limits)
+        row = await cursor.fetchone()
+    if row is None:
+        return Probe(None)
+    *state, renewed, packed, rows_read = row
+    marks = _unpacked(packed)
+    if len(marks) > marks_max or (rows_read or 0) >= rows_max:
+        return Probe(State(*state), renewed=renewed, too_many=True)
+    return Probe(State(*state), marks, renewed)
+
+
+def _naming(known: State | None) -> dict[str, Any]:
+    names = ("server_started", "database", "epoch", "built_at", "version", "snapshot")
+    return {name: getattr(known, name, None) for name in names}
+
+
+def _unpacked(packed: bytes | None) -> tuple[Mark, ...]:
+    return () if packed is None else struct.unpack(f"!{len(packed) // 8}q", packed)
+
+
+def _parts(snapshot: str) -> tuple[int, int, frozenset[int]]:
+    """Return xmin, xmax and the numbers between them that were running."""
+    first, end, running = snapshot.split(":")
+    return int(first), int(end), frozenset(map(int, running.split(","))) if running else frozenset()
