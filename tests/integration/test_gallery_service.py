@@ -17,7 +17,7 @@ from psycopg.errors import ReadOnlySqlTransaction
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import Pool, open_pool
 from genonaut_lib.errors import CursorKeyMissing, InvalidCursor, InvalidInput, QueryTimedOut, ViewMissing
-from genonaut_lib.gallery import gallery as service
+from genonaut_lib.gallery import answering
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total
 from genonaut_lib.gallery.gallery import Answer
 from genonaut_lib.gallery.gallery import Gallery as Service
@@ -189,14 +189,14 @@ def test_a_total_is_that_of_the_moment_the_page_was_read(
     mode: CountMode, ask: Ask[Answer], filled: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written between the page and its count is in neither."""
-    real = service.read_page
+    real = answering.read_page
 
     async def read_and_write(*arguments: Any) -> Any:
         page = await real(*arguments)
         make_all_auto_half(filled.connection)
         return page
 
-    monkeypatch.setattr(service, "read_page", read_and_write)
+    monkeypatch.setattr(answering, "read_page", read_and_write)
     found, again = (ask(lambda gallery: gallery.page(BOTH, mode)) for _ in range(2))
     assert found.total == Total(CountMode.EXACT, 12, 12, 12)
     assert (again.total.value or 0) > 12
