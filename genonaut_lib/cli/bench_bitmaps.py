@@ -96,6 +96,8 @@ def _print(found: dict[str, Any]) -> None:
     for name, section in found["sections"].items():
         rows = [(figure, value, section["targets"].get(figure)) for figure, value in section["figures"].items()]
         print_table(name.capitalize(), ["figure", "found", "target"], rows)
+        if table := section["details"].get("rows"):
+            print_table(f"{name.capitalize()}, one by one", list(table[0]), [list(row.values()) for row in table])
     content, machine = found["content"], found["machine"]
     made = f"{content['items']:,} items of shape {content['shape']}" if content else "the environment's own gallery"
     out.print(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from genonaut_lib.errors import BitmapsUnavailable
 from genonaut_lib.gallery.facets import FacetCount
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.tuning import plain_gallery
@@ -44,6 +45,16 @@ class _Answers:
         self.strategy = shown.strategy if way == "gallery" else self.strategy
 
 
+@dataclass(frozen=True)
+class _FacetsAsked:
+    """Facets of one filter: by the junction, by the index (nothing where it refused), and whether they differed."""
+
+    name: str
+    plain_ms: float
+    times: tuple[float, ...] = ()
+    differs: bool | None = None
+
+
 def measure_grid(place: Place) -> Found:
     """Read every question by the index, through the gallery and cold; then again with items marked."""
     found = Found(targets=dict(TARGETS))
@@ -62,27 +73,36 @@ def measure_grid(place: Place) -> Found:
 
 
 def measure_facets(place: Place) -> Found:
-    """Read the most frequent tags of some filters by the index, beside the junction."""
-    found = Found(targets={"p95_ms": FACETS_TARGET_MS})
-    times: list[float] = []
-    plain: dict[str, float] = {}
-    unknown = 0
+    """Read the most frequent tags of some filters by the index, beside the junction.
+
+    Where tags without bitmaps may be among them and too many items match, the index leaves them to others.
+    """
     with BitmapReader(place.settings) as reader:
         cases = _facet_cases(adversarial(reader.statistics(), place.effort.seed))
-        progress = Progress(len(cases), "facets", place.say)
-        for name, query in cases.items():
-            plain[name], wanted = reader.plain_facets(query, FACETS, max(1, int(place.effort.timeout_s * 1000)))
-            mine = [reader.facets(query, FACETS) for _ in range(place.effort.repeats + 1)]
-            times += [milliseconds for milliseconds, _ in mine[1:]]
-            unknown += wanted is None
-            if wanted is not None and _plainly(wanted) != _plainly(mine[0][1]):
-                found.differing.append(f"facets of {name}")
-            progress.step()
-    ratio = over(percentile(list(plain.values()), 0.5), percentile(times, 0.5))
-    times_of = {name.removeprefix("facets_"): value for name, value in spread("facets", times).items()}
-    found.figures = {"junction_over_index": ratio, **times_of, "questions": len(cases), "unknown": unknown}
-    found.details = {"top": FACETS, "junction_ms": plain}
-    return found
+        asked = [_facets_of(place, reader, *case) for case in _told(place, list(cases.items()), "facets")]
+    answered = [one for one in asked if one.times]
+    times = [milliseconds for one in answered for milliseconds in one.times]
+    plain = [one.plain_ms for one in answered]
+    figures = {
+        "junction_over_index": over(percentile(plain, 0.5), percentile(times, 0.5)) if times else None,
+        **spread("facets", times),
+        "questions": len(asked),
+        "left_to_others": len(asked) - len(answered),
+        "oracle_unknown": sum(one.differs is None for one in answered),
+    }
+    details = {"top": FACETS, "questions": [asdict(one) for one in asked]}
+    differing = [f"facets of {one.name}" for one in answered if one.differs]
+    return Found(figures, {"facets_p95_ms": FACETS_TARGET_MS}, details, differing)
+
+
+def _facets_of(place: Place, reader: BitmapReader, name: str, query: GalleryQuery) -> _FacetsAsked:
+    plain_ms, wanted = reader.plain_facets(query, FACETS, max(1, int(place.effort.timeout_s * 1000)))
+    try:
+        mine = [reader.facets(query, FACETS) for _ in range(place.effort.repeats + 1)]
+    except BitmapsUnavailable:
+        return _FacetsAsked(name, plain_ms)
+    differs = None if wanted is None else _plainly(wanted) != _plainly(mine[0][1])
+    return _FacetsAsked(name, plain_ms, tuple(milliseconds for milliseconds, _ in mine[1:]), differs)
 
 
 def _ask_all(place: Place, reader: BitmapReader, cases: Sequence[GridCase]) -> list[_Answers]:

@@ -27,6 +27,8 @@ SHARES = (0.1, 0.3, 1.0)
 """Parts of all chunks that are measured, one after the other."""
 TARGETS = {"all_2_page_ms": 5.0, "all_20_page_ms": 5.0, "all_2_total_ms": 20.0, "all_20_total_ms": 180.0}
 """For 51 million items."""
+SHOWN = ("all", "apart")
+"""Kinds of questions among the figures; `rows` has all of them."""
 COPIED_BYTES = 1 << 28
 COPIES = 5
 
@@ -140,8 +142,8 @@ def _best(place: Place, ask: Callable[[GalleryQuery], Shown], query: GalleryQuer
 
 
 def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Return the figures of the whole layer, ratios first."""
-    named = {f"{row['kind']}_{row['k']}": row for row in rows}
+    """Return the figures of the whole layer, ratios first: where all tags meet, and where two never do."""
+    named = {f"{row['kind']}_{row['k']}": row for row in rows if row["kind"] in SHOWN and row["k"] > 1}
     ratios = {f"{name}_total_over_bound": row["total_over_bound"] for name, row in named.items()}
     times = {f"{name}_{what}": row[what] for name, row in named.items() for what in ("page_ms", "total_ms")}
     return ratios | times

@@ -56,7 +56,7 @@ class _Work:
 
 def measure_writers(place: Place) -> Found:
     """Insert at the wanted rate and then as fast as possible, armed and disarmed in turn."""
-    effort, triggers = place.effort, _triggers(place.connection)
+    effort, triggers = place.effort, marking_triggers(place.connection)
     creator, tags = viewers(place.connection)[0], _tags(place.connection)
     found = Found(details={"sessions": effort.sessions, "tags": len(tags), "round_s": effort.round_s})
     with _sessions(place) as sessions:
@@ -75,7 +75,7 @@ def _rounds(place: Place, sessions: list[Connection], triggers: list[tuple[str, 
     rounds: list[Round] = []
     try:
         for armed in [True, *order[: 2 * place.effort.rounds]]:
-            with _disarmed(place, [] if armed else triggers):
+            with disarmed(place, [] if armed else triggers):
                 rounds.append(_round(sessions, work, armed=armed))
     finally:
         remove(place, [item for one in rounds for item in one.ids])
@@ -173,8 +173,8 @@ def _sessions(place: Place) -> Iterator[list[Connection]]:
 
 
 @contextmanager
-def _disarmed(place: Place, triggers: list[tuple[str, str]]) -> Iterator[None]:
-    """Switch the given triggers off for a block."""
+def disarmed(place: Place, triggers: list[tuple[str, str]]) -> Iterator[None]:
+    """Switch the given triggers off for a block, which leaves an index that lacks what was written in it."""
     try:
         _switch(place, "disarm", triggers)
         yield
@@ -188,8 +188,8 @@ def _switch(place: Place, name: str, triggers: list[tuple[str, str]]) -> None:
         run_ddl(place.connection, statement, place.settings.database)
 
 
-def _triggers(connection: Connection) -> list[tuple[str, str]]:
-    """Return what marks changes, by table; without it there would be nothing to measure."""
+def marking_triggers(connection: Connection) -> list[tuple[str, str]]:
+    """Return what marks changes, as table and name; raise CheckFailed where nothing does."""
     found = connection.execute(block("bitmap_bench", "marking_triggers").sql()).fetchall()
     if not found:
         raise CheckFailed("No trigger marks what is written.", hint="Run 40_build_tag_bitmaps first.")

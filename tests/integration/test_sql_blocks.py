@@ -112,8 +112,8 @@ VALUES: dict[str, object] = {
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
     "rows_examined": 1, "viewer": uuid.UUID(int=5), **ContentSource.spellings(),
     "tag_id": uuid.UUID(int=3), "child_id": uuid.UUID(int=3), "parent_id": uuid.UUID(int=5),
-    "budget_ms": 100, "setting": "0", "title": "t", "creator": uuid.UUID(int=5), "numbers": [1], "chunks": 1, "ranks": 1,
-    "end_at": NOW, "made": [1], "labels": ["l"],
+    "budget_ms": 100, "setting": "0", "title": "t", "creator": uuid.UUID(int=5), "numbers": [1], "chunks": 1,
+    "ranks": 1, "end_at": NOW, "made": [1], "labels": ["l"],
     "marks": "mark_content",
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
