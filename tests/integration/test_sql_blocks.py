@@ -54,6 +54,7 @@ FIRST_STAGE_OF = {
     "attach_partitions": ATTACHED,
     "create_sidecars": ATTACHED,
     "create_tag_bitmaps": ATTACHED,
+    "bitmap_marks": ATTACHED,
     "create_gallery_stats": ATTACHED,
     "statistics": ATTACHED,
     "tag_stats": ATTACHED,
@@ -115,6 +116,8 @@ VALUES: dict[str, object] = {
     "budget_ms": 100, "setting": "0", "title": "t", "creator": uuid.UUID(int=5), "numbers": [1], "chunks": 1,
     "ranks": 1, "end_at": NOW, "made": [1], "labels": ["l"],
     "marks": "mark_content",
+    "server_started": NOW, "database": 1, "epoch": 1, "built_at": NOW, "version": 1, "snapshot": "1:1:", "auto": "auto",
+    "item_ids": [1], "partition": "items", "junction": "regular", "in_block": 127, "block_shift": 7,
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
