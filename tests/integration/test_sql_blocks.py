@@ -55,6 +55,7 @@ FIRST_STAGE_OF = {
     "create_sidecars": ATTACHED,
     "create_tag_bitmaps": ATTACHED,
     "bitmap_marks": ATTACHED,
+    "bitmap_build": ATTACHED,
     "create_gallery_stats": ATTACHED,
     "statistics": ATTACHED,
     "tag_stats": ATTACHED,
@@ -119,13 +120,14 @@ VALUES: dict[str, object] = {
     "others": True, "regular_ids": [1], "auto_ids": [1], "regular_junction": "regular", "auto_junction": "auto",
     "title": "t", "creator": uuid.UUID(int=5), "numbers": [1], "served": 1, "ranks": 1, "end_at": NOW, "made": [1],
     "labels": ["l"],
+    "epoch": 1, "tag_no": 1, "tag_nos": [1], "ranks_of_chunk": 15_872, "auto": "auto",
     "marks": "mark_content",
     "server_started": NOW, "database": 1, "epoch": 1, "built_at": NOW, "version": 1, "snapshot": "1:1:", "auto": "auto",
     "item_ids": [1], "partition": "items", "junction": "regular", "in_block": 127, "block_shift": 7,
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
-    "source": sql.Literal("regular"),
+    "source": sql.Literal("regular"), "epoch_table": sql.Identifier("workbench", "tag_bitmaps"),
 }  # fmt: skip
 """Parts of a sample's statement that are no table."""
 TAGS_OF = {"generation": 106}
@@ -199,6 +201,7 @@ def test_every_statement_without_a_plan_is_known() -> None:
         ("catalog", "schema"), ("content", "copy_staged"), ("copy", "into"), ("generation", "clear_items"),
         ("generation", "drop_indexes"), ("seed_tags", "lock_tags"), ("catalog", "note_empty_at_adoption"),
         ("catalog", "note_adopted"), ("bitmap_bench", "copy_bitmaps"), ("bitmap_bench", "copy_chunks"),
+        ("catalog", "note_adopted"), ("copy", "binary_into"),
     }  # fmt: skip
 
 
