@@ -71,7 +71,7 @@ class Answering:
             with timed(asked.parts, "page"):
                 page, total = await self._page(connection, asked)
             if total is None:
-                total = whole(asked, page)
+                total = _whole(asked, page)
             return page, await self._count(connection, asked) if total is None else total
 
     async def facets(self, query: GalleryQuery, top: int) -> Facets:
@@ -109,7 +109,7 @@ class Answering:
         return total, replace(choice, strategy=counting_strategy(choice, asked.query))
 
 
-def whole(asked: Asked, page: Page) -> Total | None:
+def _whole(asked: Asked, page: Page) -> Total | None:
     """Return the total that the page itself tells: one that is the last, and whose number says what came before."""
     if asked.count is CountMode.NONE:
         return NOT_COUNTED

@@ -17,10 +17,10 @@ from genonaut_lib.db.pool import AsyncConnection, Pool, open_pool
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import BitmapsUnavailable, CursorKeyMissing, InvalidInput, ViewMissing
 from genonaut_lib.gallery import labels
-from genonaut_lib.gallery.answering import EXACTLY, Answering, Asked, whole
+from genonaut_lib.gallery.answering import EXACTLY, Answering, Asked
 from genonaut_lib.gallery.bitmaps.standing import Standing, Unready
 from genonaut_lib.gallery.clauses import shape_of, values_of
-from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total
+from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total, exactly
 from genonaut_lib.gallery.cursor import Signer, open_signer
 from genonaut_lib.gallery.facets import Facets, facets
 from genonaut_lib.gallery.feedback import Feedback
@@ -127,7 +127,7 @@ class Gallery:
             asked, page, total = await self._answered(asked)
             self._learn(asked, page, total)
         else:
-            page, total = Page(), whole(asked, Page()) or NOT_COUNTED
+            page, total = Page(), NOT_COUNTED if count is CountMode.NONE else exactly(0)
         following, previous = await self._cursors(query, page)
         asked.parts["total"] = (time.perf_counter() - started) * 1000
         return Answer(page, total, asked.choice, following, previous, asked.parts, asked.known.refreshed_at)
