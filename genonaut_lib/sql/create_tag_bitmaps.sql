@@ -21,6 +21,8 @@ create table if not exists workbench.bitmap_state (
 );
 insert into workbench.bitmap_state default values on conflict do nothing;
 select workbench.carry_rights('workbench.bitmap_state', 'SELECT', 'select');
+-- A right on a table is worth nothing without one on its schema; the ledger's tables stay closed.
+select workbench.carry_rights('schema workbench', 'SELECT', 'usage');
 
 -- name: create_chunks
 -- lock: none (new table)
@@ -115,9 +117,10 @@ create table if not exists workbench.bitmap_marks_kept (like workbench.bitmap_ma
 
 -- name: create_mark_content
 -- lock: none (new function)
--- Security definer: writers of content need no right on the marks.
+-- Security definer: writers of content need no right on the marks. With the owner's rights nothing is looked
+-- up outside pg_catalog: an operator that somebody made in schema public might fit its types better.
 create or replace function workbench.mark_content() returns trigger
-language plpgsql security definer set search_path = public, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if tg_op = 'INSERT' then
         insert into workbench.bitmap_marks (source_type, content_id, moved)
@@ -134,11 +137,13 @@ begin
     return null;
 end
 $$;
+-- Whoever could execute it could hang it on a table of their own, and mark whatever they like.
+revoke execute on function workbench.mark_content() from public;
 
 -- name: create_mark_links
 -- lock: none (new function)
 create or replace function workbench.mark_links() returns trigger
-language plpgsql security definer set search_path = public, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     if tg_op in ('INSERT', 'UPDATE') then
         insert into workbench.bitmap_marks (source_type, content_id, moved)
@@ -153,14 +158,87 @@ begin
     return null;
 end
 $$;
+-- Whoever could execute it could hang it on a table of their own, and mark whatever they like.
+revoke execute on function workbench.mark_links() from public;
 
 -- name: create_forget
 -- lock: none (new function)
 -- A TRUNCATE names no items: the index serves no longer, and what is being built will not.
 create or replace function workbench.forget_bitmaps() returns trigger
-language plpgsql security definer set search_path = public, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    update workbench.bitmap_state set version = version + 1, serving = null, building = null, building_snapshot = null;
+    update workbench.bitmap_state
+    set version = version + 1, serving = null, building = null, building_snapshot = null, building_since = null;
     return null;
 end
 $$;
+-- Whoever could execute it could hang it on a table of their own, and put the index out of service.
+revoke execute on function workbench.forget_bitmaps() from public;
+
+-- name: is_armed
+-- Whether a table has all four triggers, enabled, with the functions that are ours.
+select count(*) = 4
+from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+where t.tgrelid = to_regclass(%(relation)s) and t.tgenabled in ('O', 'A')
+  and p.pronamespace = to_regnamespace('workbench') and p.proname in (%(marks)s, 'forget_bitmaps')
+  and t.tgname in ('mark_on_insert', 'mark_on_update', 'mark_on_delete', 'forget_on_truncate');
+
+-- name: is_disarmed
+-- Whether a table has none of them, be it disabled.
+select count(*) = 0 from pg_trigger
+where tgrelid = to_regclass(%(relation)s)
+  and tgname in ('mark_on_insert', 'mark_on_update', 'mark_on_delete', 'forget_on_truncate');
+
+-- name: arm
+-- lock: SHARE ROW EXCLUSIVE
+-- Writers in flight end first, those that come later wait these milliseconds; readers go on. From here on
+-- whatever a statement changes in this table leaves a mark. A statement fires the triggers of the table
+-- that it names, not of its partitions or its parent, so each has its own.
+create or replace trigger mark_on_insert
+after insert on {table} referencing new table as new_rows
+for each statement execute function {function}();
+create or replace trigger mark_on_update
+after update on {table} referencing old table as old_rows new table as new_rows
+for each statement execute function {function}();
+create or replace trigger mark_on_delete
+after delete on {table} referencing old table as old_rows
+for each statement execute function {function}();
+create or replace trigger forget_on_truncate
+after truncate on {table} for each statement execute function workbench.forget_bitmaps();
+
+-- name: is_out_of_service
+select serving is null and building is null from workbench.bitmap_state;
+
+-- name: take_out_of_service
+-- lock: ROW EXCLUSIVE on workbench.bitmap_state
+-- No snapshot from here on reads the index, and what is being built will not be swapped in.
+update workbench.bitmap_state
+set version = version + 1, serving = null, building = null, building_snapshot = null, building_since = null;
+
+-- name: disarm
+-- lock: ACCESS EXCLUSIVE
+-- In the transaction that drops the triggers the index goes out of service, whatever happened before: no
+-- snapshot may see it serve without them.
+drop trigger if exists mark_on_insert on {table};
+drop trigger if exists mark_on_update on {table};
+drop trigger if exists mark_on_delete on {table};
+drop trigger if exists forget_on_truncate on {table};
+update workbench.bitmap_state
+set version = version + 1, serving = null, building = null, building_snapshot = null, building_since = null;
+
+-- name: has_no_marks
+select not exists (select from workbench.bitmap_marks) and not exists (select from workbench.bitmap_marks_kept);
+
+-- name: forget_marks
+-- lock: ROW EXCLUSIVE on the marks
+-- Deleted, not truncated: an older snapshot that still sees the index serve needs the marks it had.
+delete from workbench.bitmap_marks;
+delete from workbench.bitmap_marks_kept;
+
+-- name: drop_function
+-- lock: none (function)
+drop function if exists {function}();
+
+-- name: drop_table
+-- lock: ACCESS EXCLUSIVE
+drop table if exists {table};

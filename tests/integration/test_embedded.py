@@ -234,6 +234,18 @@ def test_an_initdb_killed_while_it_wrote_its_first_file_is_made_good(fresh_state
     assert ask(start(load_settings("test")), "select 1") == [(1,)]
 
 
+@pytest.mark.parametrize("pid", ["-11210", "999999999", "0"], ids=["of initdb's", "of a dead server", "of nobody"])
+def test_the_pid_file_that_a_kill_left_unfinished_is_no_server(fresh_state: Path, pid: str) -> None:
+    """Its last lines are written last; the wheel reads only whole ones."""
+    folder = fresh_state / "test" / "postgres"
+    folder.mkdir(parents=True)
+    (folder / "postmaster.pid").write_text(f"{pid}\n{folder}\n1795284095\n5432\n\n\n  2155111   2359448\n")
+    assert [server.pid for server in embedded.status("test")] == [None, None]
+    assert embedded.stop("test") == []
+    (folder.parent / ".initialising").touch()
+    assert ask(start(load_settings("test")), "select 1") == [(1,)]
+
+
 def test_a_half_made_folder_of_unknown_origin_is_a_sentence_that_says_what_to_do(fresh_state: Path) -> None:
     """A PG_VERSION without our mark may be somebody's data: it is left alone, and the folder to remove is named."""
     folder = fresh_state / "test" / "postgres"

@@ -53,6 +53,7 @@ FIRST_STAGE_OF = {
     "backfill_content_tags": "backfill_content_tags",
     "attach_partitions": ATTACHED,
     "create_sidecars": ATTACHED,
+    "create_tag_bitmaps": ATTACHED,
     "create_gallery_stats": ATTACHED,
     "statistics": ATTACHED,
     "tag_stats": ATTACHED,
@@ -111,6 +112,7 @@ VALUES: dict[str, object] = {
     "rows_examined": 1, "viewer": uuid.UUID(int=5), **ContentSource.spellings(),
     "tag_id": uuid.UUID(int=3), "child_id": uuid.UUID(int=3), "parent_id": uuid.UUID(int=5),
     "budget_ms": 100, "setting": "0",
+    "marks": "mark_content",
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),

@@ -183,4 +183,4 @@ def test_a_deleted_tag_takes_its_statistics_along(ready: Context) -> None:
 def test_the_phase_stands_between_the_sidecars_and_the_cut_over() -> None:
     """The cut over changes who writes, so everything readers need comes before it."""
     names = list(PHASES)
-    assert names[-3:] == ["create_sidecars", PHASE.name, "cut_over"]
+    assert names[-3:] == ["create_tag_bitmaps", PHASE.name, "cut_over"]

@@ -9,6 +9,7 @@ from genonaut_lib.migration.phases.base import Context, Phase, SchemaPhase
 from genonaut_lib.migration.phases.create_content_tags import CreateContentTags
 from genonaut_lib.migration.phases.create_gallery_stats import CreateGalleryStats
 from genonaut_lib.migration.phases.create_sidecars import CreateSidecars
+from genonaut_lib.migration.phases.create_tag_bitmaps import CreateTagBitmaps
 from genonaut_lib.migration.phases.cut_over import CutOver
 from genonaut_lib.migration.phases.drop_legacy_tags import DropLegacyTags
 from genonaut_lib.migration.phases.expand_tag_columns import ExpandTagColumns
@@ -26,6 +27,7 @@ _IN_ORDER: tuple[Phase, ...] = (
     VerifyContentTags(),
     AttachPartitions(),
     CreateSidecars(),
+    CreateTagBitmaps(),
     CreateGalleryStats(),
     CutOver(),
 )

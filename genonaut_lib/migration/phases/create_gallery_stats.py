@@ -41,7 +41,7 @@ class CreateGalleryStats(SchemaPhase):
     title: str = "Create and refresh the statistics of tags and sources"
     notebook: str = "50_refresh_tag_stats"
     revision: str = revisions.CREATE_GALLERY_STATS
-    before: str = revisions.CREATE_SIDECARS
+    before: str = revisions.CREATE_TAG_BITMAPS
     search_index: bool = True
 
     def check(self, context: Context) -> list[Check]:

@@ -34,6 +34,7 @@ LOSSES = {
     "verify_content_tags": "its finding in the ledger",
     "attach_partitions": "nothing, but whoever reads content_items_all fails from here on",
     "create_sidecars": "nothing: it goes only while both sidecars are empty",
+    "create_tag_bitmaps": "the bitmaps, which 40 builds anew; other strategies answer meanwhile",
     "create_gallery_stats": "the statistics, which 50 makes anew; cursors given out so far, with their key",
     "cut_over": "nothing: the arrays are rebuilt from the junction first; whoever writes the junction is refused "
     "from here on",

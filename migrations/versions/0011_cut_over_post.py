@@ -2,8 +2,8 @@
 
 from genonaut_lib.migration.alembic_steps import backward, forward
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:
