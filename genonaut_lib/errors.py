@@ -225,3 +225,7 @@ class BitmapsUnavailable(Refused):
 
 class BitmapsBusy(Refused):
     """Another session builds or seals the tag bitmap index."""
+
+
+class BitmapsForgotten(GenonautError):
+    """While the tag bitmap index was being built, a table it is built from was truncated, or the index dropped."""
