@@ -146,7 +146,21 @@ async def answer(bitmaps: Bitmaps, session: AsyncConnection, query: GalleryQuery
 async def compare(bitmaps: Bitmaps, view: View, query: GalleryQuery, *, facets: bool = True) -> None:
     """Ask the index for page, total and facets; each must be what the tables say."""
     expected = await view.answer(query, facets=facets)
-    assert await answer(bitmaps, view.session, query, facets=facets) == expected, query
+    found = await answer(bitmaps, view.session, query, facets=facets)
+    assert found == expected, difference(found, expected, query)
+
+
+def difference(found: Answer, expected: Answer, query: GalleryQuery) -> str:
+    """Say in a few lines how an answer is wrong."""
+    lines = [f"{query}"]
+    for name in ("sides", "total"):
+        lines.append(f"{name}: {getattr(found, name)}, must be {getattr(expected, name)}")
+    for name in ("rows", "facets"):
+        wrong, right = getattr(found, name) or [], getattr(expected, name) or []
+        lines += [f"{name}: {len(wrong)}, must be {len(right)}"]
+        lines += [f"  not {one}" for one in wrong if one not in right][:5]
+        lines += [f"  but {one}" for one in right if one not in wrong][:5]
+    return "\n".join(lines)
 
 
 async def audit(bitmaps: Bitmaps, view: Seen, *, thorough: bool = False) -> None:
