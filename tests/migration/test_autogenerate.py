@@ -48,6 +48,9 @@ DIFFERENCES = [
     ("alter table content_items_all add column tags_old jsonb", "tags_old"),
     ("drop index idx_tag_cardinality_stats_source_cardinality", "source_cardinality"),
     ("alter table workbench.tag_sample drop column is_private", "is_private"),
+    ("alter table workbench.bitmap_state alter column building_snapshot type text", "building_snapshot"),
+    ("alter table workbench.tag_bitmaps alter column bits type bit(16384)", "bits"),
+    ("drop index workbench.idx_bitmap_marks_changed_by", "changed_by"),
     ("create index idx_content_items_tags_gin on content_items using gin (tags)", "idx_content_items_tags_gin"),
 ]  # fmt: skip
 
