@@ -46,7 +46,7 @@ where s.serving is not null;
 -- PostgreSQL may read the whole table to find some thousands.
 select wanted.id, item.created_at, item.creator_id, item.is_private,
        sealed.ranks[1 + (wanted.id & %(in_block)s)] as rank, null::bytea as tags
-from unnest(%(ids)s::int[]) wanted (id)
+from unnest(%(item_ids)s::int[]) wanted (id)
 left join lateral (
     select i.created_at, i.creator_id, i.is_private from {table} i where i.id = wanted.id limit 1
 ) item on true
@@ -56,4 +56,4 @@ left join workbench.bitmap_places sealed
 union all
 select null, null, null, null, null, string_agg(int4send(j.content_id) || int4send(t.tag_no), '')
 from content_tags j join tags t on t.id = j.tag_id
-where j.content_source = %(junction)s and j.content_id = any(%(ids)s::int[]);
+where j.content_source = %(junction)s and j.content_id = any(%(item_ids)s::int[]);

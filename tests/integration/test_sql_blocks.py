@@ -54,6 +54,7 @@ FIRST_STAGE_OF = {
     "attach_partitions": ATTACHED,
     "create_sidecars": ATTACHED,
     "create_tag_bitmaps": ATTACHED,
+    "bitmap_marks": ATTACHED,
     "create_gallery_stats": ATTACHED,
     "statistics": ATTACHED,
     "tag_stats": ATTACHED,
@@ -113,6 +114,8 @@ VALUES: dict[str, object] = {
     "tag_id": uuid.UUID(int=3), "child_id": uuid.UUID(int=3), "parent_id": uuid.UUID(int=5),
     "budget_ms": 100, "setting": "0",
     "marks": "mark_content",
+    "server_started": NOW, "database": 1, "epoch": 1, "built_at": NOW, "version": 1, "snapshot": "1:1:", "auto": "auto",
+    "item_ids": [1], "partition": "items", "junction": "regular", "in_block": 127, "block_shift": 7,
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),

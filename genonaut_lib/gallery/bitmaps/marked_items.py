@@ -77,7 +77,7 @@ async def read(connection: AsyncConnection, epoch: int, marks: Sequence[Mark]) -
 
 
 async def _of_source(connection: AsyncConnection, epoch: int, source: ContentSource, ids: list[int]) -> list[Image]:
-    values = {"ids": ids, "epoch": epoch, "partition": source.partition, "junction": source.junction}
+    values = {"item_ids": ids, "epoch": epoch, "partition": source.partition, "junction": source.junction}
     layout = {"in_block": BLOCK - 1, "block_shift": BLOCK_SHIFT}
     async with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
         await cursor.execute(block("bitmap_marks", "images").sql(table=source.table), values | layout)
