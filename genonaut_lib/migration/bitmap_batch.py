@@ -130,7 +130,7 @@ class Batch:
     def settled(self) -> Settled:
         """What there is to report."""
         remaining = [item for item in self.items if item.remains]
-        young = sum(item.above and not item.ripe and item.id >= 0 for item in remaining)
+        young = sum(item.above and not item.ripe for item in remaining)
         return Settled(
             sealed=len(self.items) - len(remaining),
             appended=len(self.appended),

@@ -36,9 +36,7 @@ class Carried:
     def of_chunks(self, chunks: Ranks) -> Carried:
         """Return the part that lies in these chunks."""
         kept = np.isin(self.ranks // CHUNK, chunks)
-        return Carried(
-            self.touched[np.isin(self.touched // CHUNK, chunks)], self.tag_nos[kept], self.ranks[kept]
-        )
+        return Carried(self.touched[np.isin(self.touched // CHUNK, chunks)], self.tag_nos[kept], self.ranks[kept])
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def write_chunks(
         copy.set_types(["int4", "bytea", "text", "text", "int4"])
         for chunk in sorted(members.keys() | changed):
             found = members.get(chunk)
-            copy.write_row((chunk, None if found is None else found.tobytes(), *_first(begun.get(chunk))))
+            copy.write_row((chunk, None if found is None else _bytes(found), *_first(begun.get(chunk))))
     for step in ("rewrite_chunks", "add_chunks"):
         cursor.execute(block(FILE, step).sql(), values, prepare=False)
 
@@ -139,9 +139,7 @@ def _owned(cursor: Cursor[TupleRow], epoch: int, ranks: Ranks) -> Positions:
 
 
 def _positions(rows: Iterable[TupleRow]) -> Positions:
-    return {
-        (creator, span): np.frombuffer(found, dtype=POSITIONS).astype(np.int64) for creator, span, found in rows
-    }
+    return {(creator, span): np.frombuffer(found, dtype=POSITIONS).astype(np.int64) for creator, span, found in rows}
 
 
 def _without(found: Ranks, gone: Ranks) -> Ranks:
@@ -158,6 +156,11 @@ def _write(cursor: Cursor[TupleRow], epoch: int, changed: Positions) -> None:
             copy.write_row((creator, span, found.astype(POSITIONS).tobytes()))
     for step in ("write_creators", "drop_creators"):
         cursor.execute(block(FILE, step).sql(), {"epoch": epoch}, prepare=False)
+
+
+def _bytes(members: NDArray[np.int32]) -> bytes:
+    # Arithmetic and concatenation give arrays in this machine's byte order.
+    return members.astype(MEMBERS).tobytes()
 
 
 def _first(item: Sealed | None) -> tuple[str | None, str | None, int | None]:

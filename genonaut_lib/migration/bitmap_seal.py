@@ -15,7 +15,6 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import psycopg
 from psycopg import IsolationLevel, errors
 from psycopg.rows import class_row
 
@@ -26,7 +25,7 @@ from genonaut_lib.db.statements import block
 from genonaut_lib.errors import BitmapsBusy, BitmapsUnavailable, InvalidInput, LockNotAcquired
 from genonaut_lib.gallery.bitmaps import layout
 from genonaut_lib.migration.bitmap_batch import Item, Serving, Settled, settle
-from genonaut_lib.settings import DatabaseSettings, Settings
+from genonaut_lib.settings import BitmapSettings, DatabaseSettings, Settings
 
 FILE = "bitmap_seal"
 LOCK = "genonaut seal tag bitmaps"
@@ -114,7 +113,7 @@ def seal(
         connection.isolation_level = IsolationLevel.REPEATABLE_READ
         run = Run(connection, horizon(connection, 0.0 if force else LATE_S), items or BATCH_ITEMS)
         found = due(connection, run.horizon)
-        if force or is_due(found, settings):
+        if force or is_due(found, settings.bitmaps):
             result = run.to_the_end(report)
             _clean_up(connection, settings.database, result)
         else:
@@ -124,18 +123,25 @@ def seal(
 
 def due(connection: Connection, horizon: str) -> Due:
     """Return what is marked; items made after `horizon` are too new. Raises BitmapsUnavailable where none serves."""
-    with _unavailable_where_absent():
-        if connection.execute(block(FILE, "is_serving").sql()).fetchone() != (True,):
-            raise _nothing_serves()
-        with connection.cursor(row_factory=class_row(Due)) as cursor:
-            found = cursor.execute(block(FILE, "due").sql(), {"horizon": horizon}).fetchone()
+    try:
+        serves = connection.execute(block(FILE, "is_serving").sql()).fetchone()
+    except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
+        raise _nothing_serves() from error
+    if serves != (True,):
+        raise _nothing_serves()
+    return look(connection, horizon)
+
+
+def look(connection: Connection, horizon: str) -> Due:
+    """Return what is marked, whether or not an index serves; its tables are there."""
+    with connection.cursor(row_factory=class_row(Due)) as cursor:
+        found = cursor.execute(block(FILE, "due").sql(), {"horizon": horizon}).fetchone()
     assert found is not None
     return found
 
 
-def is_due(found: Due, settings: Settings) -> bool:
+def is_due(found: Due, knobs: BitmapSettings) -> bool:
     """Return whether a seal without force would do anything."""
-    knobs = settings.bitmaps
     old = found.oldest_due_s is not None and found.oldest_due_s >= knobs.seal_age_s
     return old or found.due >= knobs.seal_items
 
@@ -225,14 +231,6 @@ def _alone(connection: Connection) -> Iterator[None]:
         yield
     finally:
         advisory.release(connection, LOCK)
-
-
-@contextlib.contextmanager
-def _unavailable_where_absent() -> Iterator[None]:
-    try:
-        yield
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
-        raise _nothing_serves() from error
 
 
 def _nothing_serves() -> BitmapsUnavailable:

@@ -84,7 +84,7 @@ select count(*) from workbench.bitmap_tags where epoch = %(epoch)s;
 -- name: bits_of_chunks
 -- By the tags, since the primary key begins with them.
 select b.tag_no, b.chunk, b.bits
-from (select tag_no from workbench.bitmap_tags where epoch = %(epoch)s union all values (-1), (-2), (-3)) t
+from (select tag_no from workbench.bitmap_tags where epoch = %(epoch)s union values (-1), (-2), (-3)) t
 join workbench.tag_bitmaps b on b.epoch = %(epoch)s and b.tag_no = t.tag_no and b.chunk = any(%(chunks)s::integer[]);
 
 -- name: stage_bits
