@@ -69,9 +69,10 @@ select exists (select from tags t
                                  where b.epoch = %(epoch)s::integer and b.tag_no = t.tag_no));
 
 -- name: common_bits
--- How many items of a filter carry each tag that has bitmaps: its bits come chunk by chunk, and stay on the server.
+-- How many items of a filter carry each tag that has bitmaps. The filter's bits come chunk by chunk, in binary, since
+-- an array would send them as text.
 select b.tag_no, sum(bit_count(b.bits & f.bits))::bigint
-from unnest(%(chunks)s::integer[], %(bits)s::bit[]) f (chunk, bits)
+from unnest(%(chunks)s::integer[], %(bits)b::bit(15872)[]) f (chunk, bits)
 join workbench.tag_bitmaps b on b.epoch = %(epoch)s::integer and b.chunk = f.chunk
 where b.tag_no >= 0
 group by b.tag_no;
@@ -79,8 +80,8 @@ group by b.tag_no;
 -- name: carried_tags
 -- How many of some items carry each tag, of `others` those only that have no bitmaps.
 select t.tag_no, count(*)
-from (select %(regular_junction)s::text as junction, unnest(%(regular)s::integer[]) as id
-      union all select %(auto_junction)s::text, unnest(%(auto)s::integer[])) w
+from (select %(regular_junction)s::text as junction, unnest(%(regular_ids)s::integer[]) as id
+      union all select %(auto_junction)s::text, unnest(%(auto_ids)s::integer[])) w
 join content_tags c on c.content_source = w.junction and c.content_id = w.id
 join tags t on t.id = c.tag_id
 where not %(others)s::boolean

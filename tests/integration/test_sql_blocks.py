@@ -64,6 +64,7 @@ FIRST_STAGE_OF = {
     "gallery_view": ATTACHED,
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
+    "tag_bitmaps": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -113,6 +114,8 @@ VALUES: dict[str, object] = {
     "rows_examined": 1, "viewer": uuid.UUID(int=5), **ContentSource.spellings(),
     "tag_id": uuid.UUID(int=3), "child_id": uuid.UUID(int=3), "parent_id": uuid.UUID(int=5),
     "budget_ms": 100, "setting": "0",
+    "epoch": 1, "version": 1, "tag_nos": [1], "lows": [0], "highs": [1], "low": 0, "high": 1, "chunks": [0], "bits": [],
+    "others": True, "regular_ids": [1], "auto_ids": [1], "regular_junction": "regular", "auto_junction": "auto",
     "marks": "mark_content",
     "server_started": NOW, "database": 1, "epoch": 1, "built_at": NOW, "version": 1, "snapshot": "1:1:", "auto": "auto",
     "item_ids": [1], "partition": "items", "junction": "regular", "in_block": 127, "block_shift": 7,

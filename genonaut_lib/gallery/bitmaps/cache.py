@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from genonaut_lib.gallery.bitmaps.algebra import SEGMENT
 from genonaut_lib.gallery.bitmaps.layout import Ranks, Words
-from genonaut_lib.gallery.bitmaps.state import Origin, State
+from genonaut_lib.gallery.bitmaps.state import State
 
 BITS: Final = "bits"
 """(BITS, tag_no, segment): a Strip. The one thing that outlives a version, but for the chunks that changed."""
@@ -38,6 +39,24 @@ class Posting(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Which index this is; `built_at` tells one that was dropped and built anew, and counts its epochs anew."""
+
+    server_started: datetime
+    database: int
+    epoch: int
+    built_at: datetime | None
+
+    def is_replaced_by(self, other: Origin) -> bool:
+        """Whether the other is another index, and not known to be an older one."""
+        if self == other:
+            return False
+        if (self.server_started, self.database) != (other.server_started, other.database):
+            return True
+        return self.built_at is None or other.built_at is None or other.built_at > self.built_at
+
+
+@dataclass(frozen=True)
 class Stamp:
     """Which index in which version what is kept is true for."""
 
@@ -47,16 +66,7 @@ class Stamp:
     @classmethod
     def of(cls, state: State) -> Stamp:
         """Return the stamp of a snapshot's state."""
-        return cls(state.origin, state.version)
-
-    def is_replaced_by(self, other: Stamp) -> bool:
-        """Whether another stamp is of another index that is not known to be older than this one's."""
-        mine, theirs = self.origin, other.origin
-        if mine == theirs:
-            return False
-        if replace(mine, epoch=theirs.epoch, built_at=theirs.built_at) != theirs:
-            return True
-        return mine.built_at is None or theirs.built_at is None or theirs.built_at > mine.built_at
+        return cls(Origin(state.server_started, state.database, state.epoch, state.built_at), state.version)
 
 
 class Cache:

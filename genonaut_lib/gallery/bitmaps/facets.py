@@ -136,7 +136,7 @@ async def _carried(operands: Operands, ids: Ids, *, others: bool) -> Counts:
     """Count the tags of some items by the junction; with `others` only those that have no bitmaps."""
     regular, auto = ContentSource.REGULAR, ContentSource.AUTO
     rows = await operands.rows(
-        "carried_tags", others=others, regular=list(ids[regular]), auto=list(ids[auto]),
+        "carried_tags", others=others, regular_ids=list(ids[regular]), auto_ids=list(ids[auto]),
         regular_junction=regular.junction, auto_junction=auto.junction,
     )  # fmt: skip
     return Counter(dict(rows))

@@ -82,7 +82,7 @@ class Bitmaps:
         stamp = Stamp.of(state)
         view = View(self._cache, state, stamp)
         kept = self._cache.stamp
-        if kept is None or kept.is_replaced_by(stamp):
+        if kept is None or kept.origin.is_replaced_by(stamp.origin):
             self._cache.begin(stamp)
         elif kept.origin == stamp.origin and kept.version < stamp.version:
             values = {"epoch": state.epoch, "version": kept.version}

@@ -1,0 +1,131 @@
+"""The bitmap index as it is read, against the oracle: pages, totals and facets, whatever is sealed, marked or kept.
+
+`FUZZ_QUERIES` says how many random queries are asked in all, `FUZZ_SEED` which ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from genonaut_lib.db.pool import AsyncConnection, open_session
+from genonaut_lib.errors import BitmapsUnavailable
+from genonaut_lib.gallery.bitmaps.reader import Bitmaps
+from genonaut_lib.gallery.order import NEWEST, OLDEST, Position
+from genonaut_lib.gallery.query import EVERYTHING, MINE, Creators, GalleryQuery, Scope, TagMatch
+from genonaut_lib.settings import BitmapSettings
+from genonaut_lib.vocabulary import ContentSource, tag_id
+from tests import bitmaps_plain
+from tests.factories import FIRST_DAY, Gallery
+from tests.gallery import oracle
+from tests.gallery.built import TAGS, Built, Template, next_of, previous_of
+from tests.gallery.queries import queries
+from tests.gallery.test_conformance import QUERIES, SHARDS, fuzzed, must_show, shown, sides
+
+SNAPSHOT = b"begin isolation level repeatable read, read only"
+MOST_CARRIED_UNSEALED = 60
+"""Tags that fewer items carry have no bitmaps here, so that some of each filter's are answered by the junction."""
+
+
+@dataclass
+class Readers:
+    """A gallery with an index, and two ways to read it: with memory between requests, and without."""
+
+    built: Built
+    kept: Bitmaps = field(default_factory=lambda: Bitmaps(BitmapSettings()))
+    bare: Bitmaps = field(default_factory=lambda: Bitmaps(BitmapSettings(cache_mb=0)))
+
+    @property
+    def both(self) -> tuple[Bitmaps, Bitmaps]:
+        return self.kept, self.bare
+
+    async def answer(self, bitmaps: Bitmaps, query: GalleryQuery) -> tuple[Any, ...]:
+        """Return page, total, and the total by itself, of one snapshot."""
+        async with snapshot(self.built.session) as session:
+            reading = await bitmaps.page(session, query, total=True)
+            alone = await bitmaps.page(session, query, total=False)
+            assert shown(alone.page) == shown(reading.page)
+            assert alone.total is None
+            return reading.page, reading.total, await bitmaps.total(session, query)
+
+    async def facets(self, bitmaps: Bitmaps, query: GalleryQuery, top: int) -> list[tuple[str, int]]:
+        async with snapshot(self.built.session) as session:
+            return [(found.name, found.count) for found in await bitmaps.facets(session, query, top)]
+
+    def check(self, query: GalleryQuery) -> None:
+        """Compare what both readers say with the oracle."""
+        expected, total = self.built.oracle.page(query), sum(self.built.oracle.counts(query).values())
+        for bitmaps in self.both:
+            page, counted, alone = self.built.run(self.answer(bitmaps, query))
+            assert shown(page) == must_show(expected)
+            assert (page.has_previous, page.has_next) == sides(query, expected)
+            assert counted == alone == total
+
+    def check_facets(self, query: GalleryQuery, top: int) -> None:
+        expected = facets_of(self.built, query)[:top]
+        for bitmaps in self.both:
+            assert self.built.run(self.facets(bitmaps, query, top)) == expected
+
+
+@contextlib.asynccontextmanager
+async def snapshot(session: AsyncConnection) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction as a request has it."""
+    await session.execute(SNAPSHOT)
+    try:
+        yield session
+    finally:
+        await session.execute("rollback")
+
+
+def facets_of(built: Built, query: GalleryQuery) -> list[tuple[str, int]]:
+    """Return the names of all tags of the matching rows and how many carry them, in order."""
+    names = dict(built.connection.execute("select id, name from tags").fetchall())
+    counts = Counter(names[tag] for row in built.oracle.rows if oracle.wanted(row, query) for tag in set(row.tags))
+    return sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+
+
+def change_some(built: Built) -> None:
+    """Change, add, move and delete items of both sources, as an application does."""
+    gallery, execute = Gallery(built.connection), built.connection.execute
+    for source in ContentSource:
+        built.tag(source, 5, *TAGS[:3])
+        built.tag(source, 8)
+        added = gallery.item([], source, creator=gallery.user("ada"), created_at=FIRST_DAY)
+        newest = gallery.item([], source, creator=gallery.user("grace"), created_at=FIRST_DAY.replace(year=2031))
+        built.tag(source, added, TAGS[0], TAGS[3])
+        built.tag(source, newest, TAGS[0], TAGS[1])
+        execute("delete from content_tags where content_id = 12 and content_source = %s", [source.junction])
+        execute(f"delete from {source.table} where id = 12".encode())
+        execute(f"update {source.table} set is_private = not is_private where id in (14, 15, 16)".encode())
+        execute(f"update {source.table} set creator_id = %s where id = 17".encode(), [gallery.user("alan")])
+        execute(f"update {source.table} set created_at = created_at + interval '90 minutes' where id < 3".encode())
+    built.look_again()
+
+
+@pytest.fixture(scope="module", params=["sealed", "marked"])
+def readers(request: pytest.FixtureRequest, template: Template) -> Iterator[Readers]:
+    """A gallery whose index is up to date, or has marks of every kind."""
+    with template.copy() as built:
+        bitmaps_plain.build(built.connection, MOST_CARRIED_UNSEALED)
+        if request.param == "marked":
+            change_some(built)
+        yield Readers(built)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_bitmaps_show_and_count_what_the_oracle_does(shard: int, readers: Readers) -> None:
+    """Rows, order, tags, neighbours and totals of random queries, with memory and without."""
+    fuzzed(readers.built, shard, QUERIES // 2, readers.check)
+
+
+@pytest.mark.timeout(3600)
+def test_bitmaps_count_facets_as_the_oracle_does(readers: Readers) -> None:
+    """Tags and counts in order, of random queries, those without bitmaps included."""
+    fuzzed(readers.built, 0, QUERIES, lambda query: readers.check_facets(query, 12))
