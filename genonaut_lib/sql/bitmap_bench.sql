@@ -92,13 +92,6 @@ insert into tags (id, tag_no, name, slug, label)
 select unnest(%(ids)s::uuid[]), unnest(%(numbers)s::int[]), unnest(%(labels)s::text[]), unnest(%(labels)s::text[]),
        unnest(%(labels)s::text[]);
 
--- name: copy_bitmaps
-copy workbench.tag_bitmaps (epoch, tag_no, chunk, cardinality, bits) from stdin (format binary);
-
--- name: copy_chunks
-copy workbench.bitmap_chunks (epoch, chunk, version, first_at, first_source, first_id, members)
-from stdin (format binary);
-
 -- name: list_tags
 insert into workbench.bitmap_tags (epoch, tag_no) select 1, unnest(%(numbers)s::int[]) on conflict do nothing;
 

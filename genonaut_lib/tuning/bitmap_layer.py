@@ -8,12 +8,13 @@ stands for galleries of several sizes.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from psycopg import sql
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.locks import run_ddl
@@ -29,6 +30,11 @@ PUBLIC_SHARE = 0.97
 POPULAR = (0.97, 0.80)
 """Shares of the popular tags, from the first to the last: as in the dense shape."""
 FEWEST_TAGS = 6
+BITMAP_COLUMNS = {"epoch": "int4", "tag_no": "int4", "chunk": "int4", "cardinality": "int4", "bits": "bit"}
+CHUNK_COLUMNS = {
+    "epoch": "int4", "chunk": "int4", "version": "int8", "first_at": "timestamptz", "first_source": "text",
+    "first_id": "int4", "members": "bytea",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Layer:
     def make(self, say: Say) -> None:
         """Write members and what is no tag's."""
         adapt(self.connection.adapters)
-        self._copy("copy_chunks", ["int4", "int4", "int8", "timestamptz", "text", "int4", "bytea"], self._members())
+        self._copy("workbench.bitmap_chunks", CHUNK_COLUMNS, self._members())
         everything = LayerTag(SOURCE_BITS[ContentSource.REGULAR], 1.0, "")
         self._write([everything, LayerTag(PUBLIC_ITEMS, PUBLIC_SHARE, "")], say)
 
@@ -110,7 +116,7 @@ class Layer:
     def _write(self, tags: Sequence[LayerTag], say: Say) -> None:
         progress = Progress(len(tags), "simulated bitmaps", say)
         for tag in tags:
-            self._copy("copy_bitmaps", ["int4", "int4", "int4", "int4", "bit"], self._bitmaps(tag))
+            self._copy("workbench.tag_bitmaps", BITMAP_COLUMNS, self._bitmaps(tag))
             progress.step()
 
     def _bitmaps(self, tag: LayerTag) -> Iterator[tuple[Any, ...]]:
@@ -123,9 +129,11 @@ class Layer:
             if cardinality := count(bits.view(np.uint64)):
                 yield 1, tag.number, chunk, cardinality, Bits(bits.tobytes())
 
-    def _copy(self, name: str, types: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
-        with self.connection.cursor() as cursor, cursor.copy(block("bitmap_bench", name).sql()) as copy:
-            copy.set_types(types)
+    def _copy(self, table: str, columns: Mapping[str, str], rows: Iterator[tuple[Any, ...]]) -> None:
+        names = sql.SQL(", ").join(map(sql.Identifier, columns))
+        statement = block("copy", "binary_into").sql(table=table, columns=names)
+        with self.connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(list(columns.values()))
             for row in rows:
                 copy.write_row(row)
 

@@ -182,7 +182,10 @@ def test_writers_leave_the_gallery_as_it_was_and_armed(place: Place) -> None:
 
 def test_a_delta_changes_no_item_that_was_there(place: Place) -> None:
     """Half of it is new, half is touched; new items carry the tags of old ones."""
-    tags = "select content_source, content_id, array_agg(tag_id order by tag_id) from content_tags group by 1, 2 order by 2"
+    tags = (
+        "select content_source, content_id, array_agg(tag_id order by tag_id) from content_tags"
+        " group by 1, 2 order by 1, 2"
+    )
     before = place.connection.execute(tags).fetchall()
     with bitmap_upkeep.marked_items(place, 10) as marked:
         during = place.connection.execute(tags).fetchall()
