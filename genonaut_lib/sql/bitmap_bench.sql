@@ -98,7 +98,7 @@ insert into workbench.bitmap_tags (epoch, tag_no) select 1, unnest(%(numbers)s::
 -- name: serve
 -- The first chunks of what was made are the whole of the simulated gallery from now on.
 update workbench.bitmap_state
-set epochs = 1, version = version + 1, serving = 1, chunks = %(served)s, ranks = %(ranks)s, end_at = %(end_at)s,
+set epochs = 1, version = version + 1, serving = 1, chunks = %(chunk_count)s, ranks = %(ranks)s, end_at = %(end_at)s,
     end_source = %(source)s, end_id = %(ranks)s - 1, built_at = now(), sealed_at = now();
 
 -- name: settle_bitmaps

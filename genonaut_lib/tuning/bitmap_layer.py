@@ -100,7 +100,7 @@ class Layer:
     def serve(self, chunks: int) -> None:
         """Let the first `chunks` be the whole index from now on."""
         values = {
-            "served": chunks,
+            "chunk_count": chunks,
             "ranks": chunks * CHUNK,
             "end_at": _at(chunks * CHUNK - 1),
             "source": ContentSource.REGULAR.partition,

@@ -247,6 +247,30 @@ def test_equal_ids_of_both_sources_and_negative_ones_are_told_apart(serving: Bui
     assert found == {(REGULAR, -4), (AUTO, 3), (AUTO, 30)}
 
 
+def test_a_date_that_python_does_not_know_is_left_to_other_strategies(serving: Built, one: Reader) -> None:
+    """The refusal names the table and the remedy, and the transaction goes on; afterwards all is well."""
+    serving.connection.execute("update content_items set created_at = 'infinity' where id = 1")
+    one.execute(SNAPSHOT)
+    with pytest.raises(BitmapsUnavailable, match=r"content_items cannot be read.*between the years 1 and 9999"):
+        one.current()
+    one.execute("select 1")
+    one.execute("rollback")
+    serving.connection.execute("update content_items set created_at = now() where id = 1")
+    assert one.view().size == 1
+
+
+def test_places_of_items_that_are_marked_later_are_masked_too(serving: Built, one: Reader) -> None:
+    """In any order, each once, and whether or not an item was marked before."""
+    sizes = []
+    for item in (30, 2, 50, 2, 9):
+        mark(serving.connection, REGULAR, item)
+        words = one.view().dead(0, 1)
+        assert words is not None
+        sizes.append(len(positions_in(words)))
+    ranks = one.view().ranks.tolist()
+    assert (sizes, ranks) == ([1, 2, 3, 3, 4], sorted(set(ranks)))
+
+
 def test_a_private_item_is_seen_by_its_creator_alone(serving: Built, one: Reader) -> None:
     """As soon as it is private, and whoever it is given to."""
     ada, grace = serving.user("ada"), serving.user("grace")
