@@ -34,6 +34,7 @@ def bitmaps(  # noqa: PLR0913, PLR0917  # each is an option of the command
         typer.Option("--marked", min=0, help="Items marked for the second grid. Default: 5000; with --here none."),
     ] = None,
     seal_items: Annotated[int, typer.Option("--seal-items", min=1, help="Items inserted and sealed.")] = 5_000,
+    queries: Annotated[int, typer.Option("--queries", min=1, help="How many questions of the grid at most.")] = 200,
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Timed rounds, after one to warm up.")] = 5,
     timeout_s: Annotated[
         float, typer.Option("--timeout-s", min=0, help="For one question to the plain oracle; 0 asks it nothing.")
@@ -70,7 +71,7 @@ def bitmaps(  # noqa: PLR0913, PLR0917  # each is an option of the command
     effort = BitmapEffort(
         tuple(section or (HERE if here else SECTIONS)),
         marked=(0 if here else 5_000) if marked is None else marked,
-        seal_items=seal_items, repeats=repeats, timeout_s=timeout_s, seed=seed, rate=rate, rounds=rounds,
+        seal_items=seal_items, queries=queries, repeats=repeats, timeout_s=timeout_s, seed=seed, rate=rate, rounds=rounds,
         round_s=round_s, sessions=sessions, simulated_items=simulated_items,
         simulated_tags=tuple(simulated_tags or (24,)),
     )  # fmt: skip

@@ -28,10 +28,7 @@ from genonaut_lib.settings import PlannerSettings
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """All that a choice rests on; `outlook` and `estimate` are None where there are no statistics.
-
-    `counted_ms` is what a total costs that does not come with the page.
-    """
+    """All that a choice rests on; `outlook` and `estimate` are None where there are no statistics."""
 
     terms: Terms
     ranked: tuple[Group, ...]
@@ -40,7 +37,6 @@ class _Case:
     outlook: Outlook | None
     estimate: Estimate | None
     unfit: Mapping[str, str]
-    counted_ms: float = 0.0
 
 
 def require_few_tags(query: GalleryQuery, knobs: PlannerSettings) -> None:
@@ -89,11 +85,7 @@ def choose_with_total(
     it can be. What is told of each strategy is its page alone.
     """
     terms = Terms(query, knobs, view_ready, bitmaps or UNKNOWN, totals=True)
-    case = _case(terms, statistics, feedback)
-    if BITMAP.name in case.unfit or case.outlook is None:
-        return _decided(case, feedback)
-    counted = choose_for_count(query, statistics, knobs, feedback=feedback, bitmaps=bitmaps)
-    return _decided(replace(case, counted_ms=counted.estimated_ms or 0.0), feedback)
+    return _decided(_case(terms, statistics, feedback), feedback)
 
 
 def choose_for_count(
@@ -187,9 +179,9 @@ def _decided(case: _Case, feedback: Feedback | None) -> Choice:
     works = _works(case)
     priced = {name: _price(case, name, work) for name, work in works.items()}
     if knobs.mode == "cost" and case.outlook is not None and (case.ranked or BITMAP.name in priced):
-        totals = {name: price + (0.0 if MODELS[name].totals else case.counted_ms) for name, price in priced.items()}
-        strategy = min(totals, key=lambda name: (totals[name], name))
-        reason = reasons.of_cost(case.outlook, works, totals, case.rarest_count)
+        weighed = _with_totals(case, priced)
+        strategy = min(weighed, key=lambda name: (weighed[name], name))
+        reason = reasons.of_cost(case.outlook, works, weighed, case.rarest_count)
     elif knobs.mode == "cost" and case.outlook is None and BITMAP.name not in case.unfit:
         strategy, reason = BITMAP.name, reasons.BOUNDED
     elif not case.ranked:
@@ -200,6 +192,21 @@ def _decided(case: _Case, feedback: Feedback | None) -> Choice:
         strategy, reason = seed_tree.pick_strategy(question, knobs)
         reason = reason if case.outlook else f"no statistics: {reason}"
     return _choice(case, strategy, reason, priced)
+
+
+def _with_totals(case: _Case, priced: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the prices with that of a count beside each page that does not bring its total along.
+
+    Where the bitmaps are not fit, all pages have the same count beside them, and it tells none apart.
+    """
+    assert case.outlook is not None
+    terms = case.terms
+    if not (terms.pages and terms.totals and BITMAP.name in priced):
+        return priced
+    counting = replace(case, terms=replace(terms, pages=False), outlook=replace(case.outlook, reach=None))
+    counting = replace(counting, unfit=_unfit(counting.terms, counting.outlook))
+    counted = min(_price(counting, name, work) for name, work in _works(counting).items())
+    return {name: price if MODELS[name].totals else price + counted for name, price in priced.items()}
 
 
 def _works(case: _Case) -> dict[str, Features]:

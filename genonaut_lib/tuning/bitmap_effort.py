@@ -25,13 +25,14 @@ class BitmapEffort:
     """Sections, and how much of each.
 
     `marked` items are marked for the second half of the grid, 0: there is none. `timeout_s` is for one
-    question to the oracle, 0: it is not asked. `rate` is in items a second, `round_s` the seconds of a
+    question to the oracle, 0: it is not asked. `queries` is the most of the grid's questions. `rate` is in items a second, `round_s` the seconds of a
     round of writers; `simulated_items` and `simulated_tags` are the size of the simulated layer.
     """
 
     sections: tuple[str, ...] = SECTIONS
     marked: int = 5_000
     seal_items: int = 5_000
+    queries: int = 200
     repeats: int = 5
     timeout_s: float = 20.0
     seed: int = 1

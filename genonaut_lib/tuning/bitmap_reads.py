@@ -59,7 +59,7 @@ def measure_grid(place: Place) -> Found:
     """Read every question by the index, through the gallery and cold; then again with items marked."""
     found = Found(targets=dict(TARGETS))
     with BitmapReader(place.settings) as reader:
-        cases = adversarial(reader.statistics(), place.effort.seed, viewers=viewers(place.connection))
+        cases = _cases(place, reader)
         sealed = _ask_all(place, reader, cases)
         _report(found, "", sealed)
         if place.effort.marked:
@@ -103,6 +103,13 @@ def _facets_of(place: Place, reader: BitmapReader, name: str, query: GalleryQuer
         return _FacetsAsked(name, plain_ms)
     differs = None if wanted is None else _plainly(wanted) != _plainly(mine[0][1])
     return _FacetsAsked(name, plain_ms, tuple(milliseconds for milliseconds, _ in mine[1:]), differs)
+
+
+def _cases(place: Place, reader: BitmapReader) -> Sequence[GridCase]:
+    """Return the questions in the order of the grid; where fewer are wanted than there are, drawn from all of it."""
+    cases = adversarial(reader.statistics(), place.effort.seed, viewers=viewers(place.connection))
+    dice = random.Random(place.effort.seed)  # noqa: S311  # a choice that can be repeated, not a secret
+    return sorted(dice.sample(cases, min(place.effort.queries, len(cases))), key=lambda case: case.name)
 
 
 def _ask_all(place: Place, reader: BitmapReader, cases: Sequence[GridCase]) -> list[_Answers]:

@@ -15,6 +15,8 @@ from genonaut_lib.gallery.counts import CountMode, Total
 from genonaut_lib.gallery.order import Sort, SortField
 from genonaut_lib.gallery.query import GalleryQuery, TagMatch
 from genonaut_lib.migration.bitmap_build import build
+from genonaut_lib.planner_settings import COEFFICIENTS
+from genonaut_lib.settings import Settings
 from genonaut_lib.tuning.plan_tree import parse
 from genonaut_lib.vocabulary import tag_id
 from tests.gallery import oracle
@@ -29,8 +31,14 @@ APART = GalleryQuery((LEFT, RIGHT), TagMatch.ALL)
 @pytest.fixture(scope="module")
 def ready(template: Template) -> Iterator[Served]:
     """A gallery whose index serves; some items changed since."""
-    with template.copy() as built, served_with_bitmaps(built) as found:
+    with template.copy() as built, served_with_bitmaps(built, at_low_prices(built.settings)) as found:
         yield found
+
+
+def at_low_prices(settings: Settings) -> Settings:
+    """Let the planner take the bitmaps wherever they are fit: a gallery this small is read at once by any strategy."""
+    free = COEFFICIENTS | {"bitmap": dict.fromkeys(COEFFICIENTS["bitmap"], 0.0001)}
+    return with_knobs(settings, "planner", coefficients=free)
 
 
 def truth(built: Built, query: GalleryQuery) -> tuple[list[str], int]:
@@ -175,7 +183,7 @@ def test_an_index_that_is_switched_off_is_not_read(ready: Served) -> None:
 
 def test_a_truncated_table_is_met_while_reading_and_the_next_best_answers(own: Built) -> None:
     """The choice says why; an insisting caller is told; and the index is looked at again soon."""
-    with served_with_bitmaps(own) as found:
+    with served_with_bitmaps(own, at_low_prices(own.settings)) as found:
         assert found.page(APART, CountMode.EXACT).choice.strategy == "bitmap"
         own.connection.execute("truncate content_tags")
         own.look_again()

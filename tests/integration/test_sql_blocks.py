@@ -30,6 +30,7 @@ DDL_FILES = {"legacy", "legacy_undo", "ledger_schema", "ledger_schema_undo"}
 FIRST_STAGE_OF = {
     "advisory": "seed_tags",
     "backfill": "seed_tags",
+    "bitmap_standing": ATTACHED,
     "backfill_bench": "backfill_content_tags",
     "backfill_control": "seed_tags",
     "bulk_content_tags": "backfill_content_tags",
@@ -54,7 +55,6 @@ FIRST_STAGE_OF = {
     "attach_partitions": ATTACHED,
     "create_sidecars": ATTACHED,
     "create_tag_bitmaps": ATTACHED,
-    "bitmap_standing": ATTACHED,
     "bitmap_marks": ATTACHED,
     "bitmap_build": ATTACHED,
     "bitmap_seal": ATTACHED,
@@ -93,7 +93,7 @@ TEMPORARY = {
     "bitmap_seal": ["stage_bits", "stage_chunks", "stage_places", "stage_creators"],
     "tag_stats": ["stage_tags", "stage_creators", "stage_sample"],
 }
-NOT_EXPLAINABLE = ("comment", "create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter", "comment")
+NOT_EXPLAINABLE = ("comment", "create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter", "begin")
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 VALUES: dict[str, object] = {
     "after": 0, "upto": 10, "limit": 20, "rows": 20, "source": "regular", "task": "a task", "value": "items",
@@ -209,6 +209,7 @@ def test_every_statement_without_a_plan_is_known() -> None:
         ("generation", "drop_indexes"), ("seed_tags", "lock_tags"), ("catalog", "note_empty_at_adoption"),
         ("catalog", "note_adopted"), ("copy", "binary_into"),
         *(("bitmap_seal", f"copy_{what}") for what in ("bits", "chunks", "places", "creators")),
+        ("gallery", "begin"), ("gallery", "begin_snapshot"),
     }  # fmt: skip
 
 

@@ -152,9 +152,17 @@ def epochs_with_rows(connection: Connection, tables: tuple[str, ...]) -> set[int
 
 
 BUILDER = """
+import time
+from genonaut_lib.errors import BitmapsBusy
 from genonaut_lib.migration.bitmap_build import build
 from genonaut_lib.settings import load_settings
-build(load_settings("test"), workers=2, least_share=0, report=lambda p: print(p.source, p.rows_read, flush=True))
+while True:
+    try:
+        say = lambda p: print(p.source, p.rows_read, flush=True)
+        build(load_settings("test"), workers=1, least_share=0, report=say)
+        break
+    except BitmapsBusy:  # the server has not seen yet that the builder before is dead
+        time.sleep(0.1)
 """
 
 

@@ -12,7 +12,7 @@ from genonaut_lib.db import advisory
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import BitmapsBusy, BitmapsForgotten, CheckFailed, InvalidInput
 from genonaut_lib.gallery.bitmaps.layout import CHUNK
-from genonaut_lib.migration import bitmap_build, bitmap_tags
+from genonaut_lib.migration import bitmap_build, bitmap_epochs, bitmap_tags
 from genonaut_lib.migration.bitmap_build import BuildResult, build, is_built
 from genonaut_lib.migration.bitmap_epochs import TABLES
 from genonaut_lib.migration.bitmap_estimate import compare, estimate, standing
@@ -247,6 +247,22 @@ def test_a_truncate_during_the_build_ends_it(
     assert epochs_with_rows(filled.connection, TABLES) == {result.epoch}
 
 
+def test_a_truncate_just_before_the_swap_ends_it_too(
+    filled: Gallery, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The swap itself looks whether its epoch is still wanted; nothing of it serves."""
+    plain = bitmap_epochs.swap
+
+    def truncate_and_swap(connection: Connection, epoch: int) -> None:
+        filled.connection.execute("truncate content_tags")
+        plain(connection, epoch)
+
+    monkeypatch.setattr(bitmap_epochs, "swap", truncate_and_swap)
+    with pytest.raises(BitmapsForgotten):
+        built(settings)
+    assert not is_built(filled.connection)
+
+
 def test_a_second_builder_is_refused(
     filled: Gallery, settings: Settings, second_session: Callable[[], Connection]
 ) -> None:
@@ -298,8 +314,8 @@ def test_a_builder_that_is_killed_goes_on_where_it_was(
     connection = filled.connection
     built(settings)
     old = sealed(connection, 1)
-    monkeypatch.setenv("GENONAUT_THROTTLE__PAUSE_S", "0.6")
-    for lines in (1, 3, 5):
+    monkeypatch.setenv("GENONAUT_THROTTLE__PAUSE_S", "3")
+    for lines in (1, 3, 2):
         kill_after(lines)
         assert (state(connection)["serving"], sealed(connection, 1)) == (1, old)
         connection.execute("delete from content_tags where content_id = %s and content_source = 'auto'", [lines])
@@ -331,7 +347,7 @@ def finish(settings: Settings) -> BuildResult:
     raise AssertionError("the dead builder's lock is still held")
 
 
-def test_a_build_can_be_made_with_nonsense_never(settings: Settings) -> None:
+def test_shares_and_workers_that_make_no_sense_are_refused(settings: Settings) -> None:
     """Before anything is connected to."""
     for share, workers in ((1.5, 1), (-0.1, 1), (0.1, 0)):
         with pytest.raises(InvalidInput, match="least_share"):

@@ -34,7 +34,7 @@ def bits(found: np.ndarray) -> set[int]:
 
 
 @given(st.lists(st.lists(ranks, min_size=1, max_size=3), max_size=3), *[ranks] * 6, *[st.sampled_from(Creators)] * 2)
-def test_words_are_what_set_logic_says(
+def test_words_are_what_set_logic_says(  # noqa: PLR0917  # one for each set that is drawn
     groups: list[list[set[int]]],
     excluded: set[int],
     auto: set[int],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -151,8 +152,14 @@ class Operands:
         """Return the rows of a block of tag_bitmaps.sql, read in binary; it may bind the epoch."""
         values["epoch"] = self.view.state.epoch
         async with self.connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-            await cursor.execute(block("tag_bitmaps", name).sql(), values)
+            await cursor.execute(_text(name), values)
             return await cursor.fetchall()
+
+
+@functools.cache
+def _text(name: str) -> bytes:
+    """Return a block as text; psycopg parses it once then, and not for every request."""
+    return block("tag_bitmaps", name).sql().as_bytes(None)
 
 
 def _unknown(strip: Strip, window: Window) -> Window:
