@@ -131,6 +131,7 @@ VALUES: dict[str, object] = {
     "junction_sources": ["regular"], "sources": ["items"], "blocks": [0],
     "creators": [uuid.UUID(int=5)], "spans": [0], "keep": [None], "ranks": 1, "end_at": "2025-01-01",
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
+    "content_ids": [1], "chunk_count": 1,
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
