@@ -71,8 +71,8 @@ def bitmaps(  # noqa: PLR0913, PLR0917  # each is an option of the command
     effort = BitmapEffort(
         tuple(section or (HERE if here else SECTIONS)),
         marked=(0 if here else 5_000) if marked is None else marked,
-        seal_items=seal_items, queries=queries, repeats=repeats, timeout_s=timeout_s, seed=seed, rate=rate, rounds=rounds,
-        round_s=round_s, sessions=sessions, simulated_items=simulated_items,
+        seal_items=seal_items, queries=queries, repeats=repeats, timeout_s=timeout_s, seed=seed, rate=rate,
+        rounds=rounds, round_s=round_s, sessions=sessions, simulated_items=simulated_items,
         simulated_tags=tuple(simulated_tags or (24,)),
     )  # fmt: skip
     settings = load_settings(env)

@@ -27,10 +27,11 @@ select array_agg(id) from made;
 
 -- name: touch_items
 -- One relationship of each of so many items is written as it is: nothing is another, and the items are marked.
+-- Items that were made here are marked already.
 update content_tags t set tag_id = t.tag_id
 from (
     select id, (%(junctions)s::text[])[array_position(%(partitions)s::text[], source_type)] as source
-    from content_items_all order by hashint8extended(id, %(seed)s::bigint), source_type limit %(items)s
+    from content_items_all where title <> %(title)s order by hashint8extended(id, %(seed)s::bigint), source_type limit %(items)s
 ) picked
 cross join lateral (
     select l.tag_id from content_tags l where l.content_id = picked.id and l.content_source = picked.source limit 1

@@ -24,9 +24,10 @@ ALONE = "writers"
 class BitmapEffort:
     """Sections, and how much of each.
 
-    `marked` items are marked for the second half of the grid, 0: there is none. `timeout_s` is for one
-    question to the oracle, 0: it is not asked. `queries` is the most of the grid's questions. `rate` is in items a second, `round_s` the seconds of a
-    round of writers; `simulated_items` and `simulated_tags` are the size of the simulated layer.
+    `marked` items are marked for the second half of the grid, 0: there is none. `queries` is the most of
+    the grid's questions. `timeout_s` is for one question to the oracle, 0: it is not asked. `rate` is in
+    items a second, `round_s` the seconds of a round of writers; `simulated_items` and `simulated_tags` are
+    the size of the simulated layer.
     """
 
     sections: tuple[str, ...] = SECTIONS

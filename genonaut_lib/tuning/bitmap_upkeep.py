@@ -78,7 +78,7 @@ def marked_items(place: Place, number: int) -> Iterator[int]:
     Afterwards the gallery is what it was, and the marks are sealed.
     """
     bitmap_seal.seal(place.settings, force=True)
-    touched = {"items": number - number // 2, "seed": place.effort.seed, **ContentSource.spellings()}
+    touched = {"items": number - number // 2, "seed": place.effort.seed, "title": TITLE, **ContentSource.spellings()}
     with new_items(place, number // 2):
         place.connection.execute(block("bitmap_bench", "touch_items").sql(), touched)
         yield _number(place.connection, "mark_count")
