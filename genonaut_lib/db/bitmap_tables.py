@@ -67,7 +67,7 @@ bitmap_state = _table(
     Column("epochs", Integer, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("serving", Integer),
-    *(Column(name, Integer, nullable=False) for name in ("chunks", "ranks")),
+    *(Column(name, Integer, nullable=False) for name in ("chunks", "ranks", "rare_most")),
     timestamp("end_at", nullable=True),
     Column("end_source", Text),
     Column("end_id", Integer),

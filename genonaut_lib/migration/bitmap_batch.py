@@ -163,7 +163,7 @@ def settle(cursor: Cursor[TupleRow], serving: Serving, items: Sequence[Item]) ->
     write_chunks(cursor, values, cleared, appended, changed)
     write_places(cursor, serving.epoch, batch.moves)
     _take_marks(cursor, items)
-    cursor.execute(block(FILE, "advance").sql(), _end(serving, appended))
+    cursor.execute(block(FILE, "advance").sql(), _end(serving, appended) | {"sealed": len(written)})
     return batch.settled
 
 

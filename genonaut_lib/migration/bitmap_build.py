@@ -135,7 +135,7 @@ class _Job:
         with watch.lap("tags"):
             crew = Crew(self.settings, ranking, todo, self.report)
             crew.work(self.connection, min(self.workers, max(1, len(todo))))
-        self._swap(ranking.epoch)
+        self._swap(ranking)
         bitmap_epochs.clear(self.connection)
         bitmap_epochs.vacuum(self.connection, self.settings.database)
         return self._result(ranking, crew, len(wanted) - len(todo), watch)
@@ -171,12 +171,17 @@ class _Job:
         self.connection.execute(block(FILE, "drop_tags").sql(), {**values, "tag_nos": unwanted})
         return [tag for tag in wanted if tag.number not in done]
 
-    def _swap(self, epoch: int) -> None:
-        """Swap; a sealing that is in the way at the very moment is let go first."""
+    def _swap(self, ranking: Ranking) -> None:
+        """Swap; a sealing that is in the way at the very moment is let go first.
+
+        Whoever dropped a trigger meanwhile has let changes pass that no mark tells of.
+        """
+        if not is_armed(self.connection):
+            raise bitmap_epochs.forgotten()
         for _ in range(SWAP_ATTEMPTS - 1):
             with contextlib.suppress(errors.DeadlockDetected, errors.SerializationFailure):
-                return bitmap_epochs.swap(self.connection, epoch)
-        return bitmap_epochs.swap(self.connection, epoch)
+                return bitmap_epochs.swap(self.connection, ranking.epoch, self._least(ranking) - 1)
+        return bitmap_epochs.swap(self.connection, ranking.epoch, self._least(ranking) - 1)
 
     def _result(self, ranking: Ranking, crew: Crew, before: int, watch: _Watch) -> BuildResult:
         seconds, laps = time.monotonic() - watch.started, watch.laps

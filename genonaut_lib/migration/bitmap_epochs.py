@@ -54,8 +54,10 @@ def forgotten() -> BitmapsForgotten:
     return BitmapsForgotten(hint="Run `genonaut run 40_build_tag_bitmaps` again; it begins anew.")
 
 
-def swap(connection: Connection, epoch: int) -> None:
+def swap(connection: Connection, epoch: int, rare_most: int) -> None:
     """Let `epoch`, which is complete, serve instead of any other; marks that its ranking saw go.
+
+    No tag without bitmaps is carried by more than `rare_most` of its items.
 
     Raises BitmapsForgotten when it is no longer being built; nothing was changed then.
     """
@@ -65,7 +67,7 @@ def swap(connection: Connection, epoch: int) -> None:
             raise forgotten()
         connection.execute(block(FILE, "drop_seen_marks").sql())
         connection.execute(block(FILE, "bring_marks_back").sql())
-        connection.execute(block(FILE, "swap").sql(), {"epoch": epoch, "ranks_of_chunk": CHUNK})
+        connection.execute(block(FILE, "swap").sql(), {"epoch": epoch, "ranks_of_chunk": CHUNK, "rare_most": rare_most})
 
 
 def clear(connection: Connection) -> int:

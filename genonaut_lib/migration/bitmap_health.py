@@ -14,7 +14,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.locks import run_ddl
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import BitmapsBusy
-from genonaut_lib.migration import bitmap_seal
+from genonaut_lib.migration import bitmap_build, bitmap_seal
 from genonaut_lib.migration.bitmap_check import Difference, HealthResult, check
 from genonaut_lib.migration.bitmap_seal import Due
 from genonaut_lib.migration.phases.create_tag_bitmaps import STATE, TABLES, disarm, is_armed
@@ -24,8 +24,6 @@ from genonaut_lib.settings import BitmapSettings, DatabaseSettings
 __all__ = ["BitmapStatus", "Difference", "HealthResult", "Standing", "check", "drop", "status"]
 
 FILE = "bitmap_health"
-BUILD_LOCK = "genonaut build tag bitmaps"
-"""What a build holds while it is at work."""
 MOST_DEAD = 0.2
 """Share of dead ranks from which a build pays: as much of every bitmap is read for nothing."""
 MOST_WAITING = 0.25
@@ -109,7 +107,7 @@ def status(connection: Connection) -> BitmapStatus:
     if not probe("has_relation", STATE).holds(connection):
         return BitmapStatus(present=False, armed=False)
     with connection.cursor(row_factory=class_row(Standing)) as cursor:
-        standing = cursor.execute(block(FILE, "standing").sql(), {"key": BUILD_LOCK}).fetchone() or Standing()
+        standing = cursor.execute(block(FILE, "standing").sql(), {"key": bitmap_build.LOCK}).fetchone() or Standing()
     moment = bitmap_seal.horizon(connection, bitmap_seal.LATE_S)
     return BitmapStatus(
         present=True,
@@ -146,7 +144,7 @@ def _bytes(connection: Connection) -> dict[str, int]:
 def _alone(connection: Connection) -> Iterator[None]:
     """Hold the locks of builder and sealer for a block; raise BitmapsBusy while another session has one."""
     with contextlib.ExitStack() as held:
-        for lock in (BUILD_LOCK, bitmap_seal.LOCK):
+        for lock in (bitmap_build.LOCK, bitmap_seal.LOCK):
             if not advisory.try_hold(connection, lock):
                 raise BitmapsBusy(hint="Wait for it to end, or end it; nothing was changed.")
             held.callback(advisory.release, connection, lock)

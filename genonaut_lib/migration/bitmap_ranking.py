@@ -56,6 +56,8 @@ class Ranking:
 def rank(connection: Connection, report: Callable[[int], None] = lambda items: None) -> Ranking:
     """Rank all items as a new epoch and announce that it is being built; `report` hears of items ranked so far.
 
+    Items with a date in the future are marked instead.
+
     `connection` is in autocommit mode. Holds one span of items and four bytes for each item in memory.
     Raises CheckFailed when there are negative ids, which no bitmap has a place for; nothing was written then.
     """
@@ -95,6 +97,7 @@ def _rank(connection: Connection, report: Callable[[int], None]) -> Ranking:
             report(writer.items)
         maps = maps_of(writer.members)
         writer.finish(maps)
+        connection.execute(block(FILE, "mark_future").sql())
         connection.execute(block(FILE, "announce").sql(), {"epoch": writer.epoch})
     return Ranking(writer.epoch, writer.items, maps)
 

@@ -18,10 +18,16 @@ select set_config('cursor_tuple_fraction', '1', true), set_config('work_mem', '1
        set_config('enable_indexscan', 'off', true);
 
 -- name: ranking
--- One value a row, all of one width: numpy takes a whole batch of them apart at once.
+-- One value a row, all of one width: numpy takes a whole batch of them apart at once. Ranks end at the present:
+-- with an item of the future among them, every item that comes before that day would lie below the end.
 select timestamptz_send(created_at) || int4send(id) || boolsend(source_type = %(auto)s) || boolsend(is_private)
        || uuid_send(creator_id)
-from content_items_all order by created_at, source_type, id;
+from content_items_all where created_at <= now() order by created_at, source_type, id;
+
+-- name: mark_future
+-- What gets no rank is read as a marked item is, until its day has come and it is sealed.
+insert into workbench.bitmap_marks (source_type, content_id, moved)
+select source_type, id, false from content_items_all where created_at > now();
 
 -- name: announce
 -- The snapshot is this transaction's, the one that the ranks were read in.
@@ -82,7 +88,7 @@ with built as (
 )
 update workbench.bitmap_state
 set serving = building, version = version + 1, building = null, building_since = null, building_snapshot = null,
-    chunks = built.chunks, ranks = built.ranks,
+    chunks = built.chunks, ranks = built.ranks, rare_most = %(rare_most)s,
     end_at = (select first_at from last_key), end_source = (select first_source from last_key),
     end_id = (select first_id from last_key), built_at = now(), sealed_at = now()
 from built where building = %(epoch)s;

@@ -6,7 +6,7 @@
 -- snapshot of a replica, nor one of a transaction that writes (its own number is among those that the text
 -- shows as completed), nor one of a single statement tells what others will see more.
 -- OFFSET 0 has a snapshot read once, not for each mark.
-select s.serving, s.version, s.chunks, s.ranks, server.started, server.snapshot, server.in_recovery, s.sealed_at,
+select s.serving, s.version, s.chunks, s.ranks, s.rare_most, server.started, server.snapshot, server.in_recovery, s.sealed_at,
        s.built_at, server.database, server.lasting, known.renewed, found.marks, found.rows_read
 from workbench.bitmap_state s
 cross join lateral (

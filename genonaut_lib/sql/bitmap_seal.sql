@@ -192,7 +192,7 @@ where s.building is not null and not pg_visible_in_snapshot(t.changed_by, s.buil
 
 -- name: advance
 update workbench.bitmap_state
-set version = version + 1, chunks = %(chunk_count)s, ranks = %(ranks)s, sealed_at = clock_timestamp(),
+set version = version + 1, chunks = %(chunk_count)s, ranks = %(ranks)s, rare_most = rare_most + %(sealed)s, sealed_at = clock_timestamp(),
     end_at = coalesce(%(end_at)s::timestamptz, end_at), end_source = coalesce(%(end_source)s::text, end_source),
     end_id = coalesce(%(end_id)s::integer, end_id);
 

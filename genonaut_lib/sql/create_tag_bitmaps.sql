@@ -1,7 +1,8 @@
 -- name: create_state
 -- lock: none (new table)
 -- One row. `serving` is the epoch that readers use; null: there is no index. `version` rises with every
--- change of what is sealed. The end is the key of the last rank. While an epoch is built, `building` names
+-- change of what is sealed. The end is the key of the last rank. No tag without bitmaps is carried by more than
+-- `rare_most` sealed items. While an epoch is built, `building` names
 -- it, and every change that `building_snapshot` does not see is one it will need as a mark.
 create table if not exists workbench.bitmap_state (
     singleton boolean primary key default true check (singleton),
@@ -10,6 +11,7 @@ create table if not exists workbench.bitmap_state (
     serving integer,
     chunks integer not null default 0,
     ranks integer not null default 0,
+    rare_most integer not null default 0,
     end_at timestamptz,
     end_source text,
     end_id integer,

@@ -16,8 +16,8 @@ from genonaut_lib.db import advisory, engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import BitmapsBusy, BitmapsUnavailable, InvalidInput
 from genonaut_lib.gallery.bitmaps.layout import CHUNK
-from genonaut_lib.migration import adoption, bitmap_health, bitmap_seal
-from genonaut_lib.migration.bitmap_health import BUILD_LOCK, HealthResult
+from genonaut_lib.migration import adoption, bitmap_build, bitmap_health, bitmap_seal
+from genonaut_lib.migration.bitmap_health import HealthResult
 from genonaut_lib.migration.phases import Context
 from genonaut_lib.migration.phases.create_tag_bitmaps import is_armed
 from genonaut_lib.settings import Settings, load_settings
@@ -260,7 +260,7 @@ def test_the_status_tells_a_build_at_work_from_one_that_was_killed(indexed: Conn
     bitmaps_plain.begin_building(indexed)
     assert "goes on where it stopped" in step(indexed, settings)
     with closing(engine.connect(settings)) as builder:
-        advisory.try_hold(builder, BUILD_LOCK)
+        advisory.try_hold(builder, bitmap_build.LOCK)
         found = bitmap_health.status(indexed)
         assert (found.standing.building, found.standing.at_work) == (2, True)
         assert "at work" in found.next_step(settings.bitmaps)
@@ -293,7 +293,7 @@ def test_a_reader_of_an_older_snapshot_reads_a_dropped_index_to_its_end(
         assert (bitmaps_plain.sealed(reader), bitmaps_plain.marked(reader)) == before
 
 
-@pytest.mark.parametrize("lock", [BUILD_LOCK, bitmap_seal.LOCK])
+@pytest.mark.parametrize("lock", [bitmap_build.LOCK, bitmap_seal.LOCK])
 def test_an_index_at_work_is_not_dropped(lock: str, indexed: Connection, settings: Settings) -> None:
     """Whoever builds or seals ends first."""
     with closing(engine.connect(settings)) as worker:

@@ -149,15 +149,20 @@ def test_ids_far_apart_are_ranked_as_well(filled: Gallery, settings: Settings) -
     assert sealed(filled.connection, 1) == expected(filled.connection)
 
 
-def test_infinite_dates_are_ranked(filled: Gallery, settings: Settings) -> None:
+def test_a_date_before_all_others_is_ranked(filled: Gallery, settings: Settings) -> None:
     """PostgreSQL has dates that Python does not."""
-    for moment in ("infinity", "-infinity"):
-        filled.connection.execute(
-            "update content_items set created_at = %s where id = %s", [moment, 3 if moment == "infinity" else 4]
-        )
+    filled.connection.execute("update content_items set created_at = '-infinity' where id = 4")
     built(settings)
-    found = sealed(filled.connection, 1).ranked
-    assert (found[0], found[-1]) == (("items", 4), ("items", 3))
+    assert sealed(filled.connection, 1).ranked[0] == ("items", 4)
+
+
+def test_what_lies_in_the_future_is_marked_and_not_ranked(filled: Gallery, settings: Settings) -> None:
+    """Ranks end at the present, or whatever is made until that day would have to wait for it."""
+    filled.connection.execute("update content_items set created_at = now() + interval '1 day' where id in (3, 5)")
+    result = built(settings)
+    assert marked(filled.connection) == {("items", 3), ("items", 5)}
+    assert not {("items", 3), ("items", 5)} & set(sealed(filled.connection, 1).ranked)
+    assert result.items == 798
 
 
 def test_a_rebuild_takes_the_old_ones_place_and_clears_it_away(filled: Gallery, settings: Settings) -> None:
@@ -253,9 +258,9 @@ def test_a_truncate_just_before_the_swap_ends_it_too(
     """The swap itself looks whether its epoch is still wanted; nothing of it serves."""
     plain = bitmap_epochs.swap
 
-    def truncate_and_swap(connection: Connection, epoch: int) -> None:
+    def truncate_and_swap(connection: Connection, epoch: int, rare_most: int) -> None:
         filled.connection.execute("truncate content_tags")
-        plain(connection, epoch)
+        plain(connection, epoch, rare_most)
 
     monkeypatch.setattr(bitmap_epochs, "swap", truncate_and_swap)
     with pytest.raises(BitmapsForgotten):

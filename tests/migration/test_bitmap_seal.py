@@ -139,6 +139,16 @@ def test_a_tag_without_bitmaps_is_not_sealed(own: Built) -> None:
     assert own.connection.execute("select 1 from workbench.tag_bitmaps where tag_no = %s", [new]).fetchall() == []
 
 
+def test_every_sealed_item_may_carry_any_rare_tag(own: Built) -> None:
+    """The most that a tag without bitmaps is carried by grows with what is sealed, so that facets never miss one."""
+    question = "select rare_most from workbench.bitmap_state"
+    ((before,),) = own.connection.execute(question)
+    add(own)
+    add(own)
+    seal(own)
+    assert own.connection.execute(question).fetchall() == [(before + 2,)]
+
+
 def test_a_new_item_above_the_end_is_appended(own: Built) -> None:
     """Behind the last rank, in the order of their keys, not of their ids."""
     last, first = add(own, LATER + timedelta(1), creator_id=own.user("newcomer")), add(own, LATER, is_private=True)

@@ -80,8 +80,8 @@ def test_every_block_holds_a_statement_without_end_or_header(found: Block) -> No
 
 @pytest.mark.parametrize("found", EVERY_BLOCK, ids=label)
 def test_every_bound_value_is_named(found: Block) -> None:
-    """Values are bound by name; any other per cent sign is doubled."""
-    rest = re.sub(r"%%|%\(\w+\)s", "", found.text)
+    """Values are bound by name, some in binary; any other per cent sign is doubled."""
+    rest = re.sub(r"%%|%\(\w+\)[sb]", "", found.text)
     assert "%" not in rest
 
 

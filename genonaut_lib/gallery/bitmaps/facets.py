@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from psycopg.rows import tuple_row
@@ -22,9 +22,6 @@ from genonaut_lib.gallery.bitmaps.sieve import STRIPS_AT_ONCE, parts_of
 from genonaut_lib.gallery.facet_sampling import FacetCount
 from genonaut_lib.settings import BitmapSettings
 from genonaut_lib.vocabulary import ContentSource
-
-GROWTH: Final = 2
-"""How far a tag without bitmaps may have grown, since the build, beyond the share that gives a tag bitmaps."""
 
 Counts = Counter[int]
 """Matching items by tag number."""
@@ -61,7 +58,7 @@ async def count_tags(asked: Asked, top: int, knobs: BitmapSettings) -> tuple[Fac
     sealed = await _sealed_of(asked)
     marked = _counted(tag_nos_of(asked.marked))
     counts = await _common(sealed) + marked
-    rare = knobs.least_share * asked.sieve.state.ranks * GROWTH + max(marked.values(), default=0)
+    rare = asked.sieve.state.rare_most + max(marked.values(), default=0)
     if sealed.windows and _least_of(counts, top) <= rare and (await operands.rows("has_other_tags"))[0][0]:
         counts += await _others(sealed, knobs.filter_max)
     return await _named(operands, counts, top)

@@ -145,7 +145,7 @@ class Operands:
 
     async def rank_of(self, position: Position) -> int | None:
         """Return the rank of the item at a position by created_at; None where it has none or lies elsewhere by now."""
-        rows = await self.rows("place", source=position.source.partition, id=position.id, value=position.value)
+        rows = await self.rows("place", source=position.source.partition, id=position.id, created_at=position.value)
         return rows[0][0] if rows and rows[0][1] else None
 
     async def rows(self, name: str, **values: Any) -> list[Any]:

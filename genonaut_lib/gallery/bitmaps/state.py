@@ -26,7 +26,7 @@ _FILE = "bitmap_marks"
 class State:
     """The index that serves in one snapshot: what it holds, and which snapshot that is.
 
-    `chunks` and `ranks` count what is sealed. `server_started`, `database` (its oid), `epoch`, `built_at` and
+    `chunks` and `ranks` count what is sealed; no tag without bitmaps is carried by more than `rare_most` of it. `server_started`, `database` (its oid), `epoch`, `built_at` and
     `version` together name what is sealed: what was read under others says nothing of this. `snapshot` is
     the text of `pg_current_snapshot()`. `lasting` says whether it tells what later snapshots see more: it does
     not on a replica (`in_recovery`), in a transaction that writes itself, nor where each statement has a
@@ -37,6 +37,7 @@ class State:
     version: int
     chunks: int
     ranks: int
+    rare_most: int
     server_started: datetime
     snapshot: str
     in_recovery: bool
