@@ -228,4 +228,4 @@ class BitmapsBusy(Refused):
 
 
 class BitmapsForgotten(GenonautError):
-    """While the tag bitmap index was being built, a table was truncated, a trigger of its dropped, or the index itself."""
+    """While the tag bitmap index was being built, a table was truncated, or a trigger or it dropped."""

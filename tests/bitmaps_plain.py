@@ -52,7 +52,8 @@ def build(connection: Connection, least_items: int = 1) -> None:
         end = rows[-1] if rows else ("", 0, None)
         connection.execute(
             "update workbench.bitmap_state set serving = %s, version = version + 1, chunks = %s, ranks = %s,"
-            " end_at = %s::timestamptz, end_source = %s, end_id = %s, built_at = now(), sealed_at = now(), rare_most = %s",
+            " end_at = %s::timestamptz, end_source = %s, end_id = %s, built_at = now(), sealed_at = now(),"
+            " rare_most = %s",
             [epoch, -(-len(rows) // CHUNK), len(rows), end[2], *(end[:2] if rows else (None, None)), least_items - 1],
         )
         connection.execute("delete from workbench.bitmap_marks")

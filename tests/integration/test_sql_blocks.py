@@ -130,7 +130,8 @@ VALUES: dict[str, object] = {
     "item_ids": [1], "partition": "items", "junction": "regular", "in_block": 127, "block_shift": 7,
     "late_s": 2.0, "horizon": "2025-01-01", "after_at": "-infinity", "after_source": "",
     "junction_sources": ["regular"], "sources": ["items"], "blocks": [0],
-    "creators": [uuid.UUID(int=5)], "spans": [0], "keep": [None], "ranks": 1, "rare_most": 1, "sealed": 1, "end_at": "2025-01-01",
+    "creators": [uuid.UUID(int=5)], "spans": [0], "keep": [None], "ranks": 1, "end_at": "2025-01-01",
+    "rare_most": 1, "sealed": 1,
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
     "content_ids": [1], "chunk_count": 1,
 }  # fmt: skip

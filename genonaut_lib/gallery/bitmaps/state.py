@@ -26,11 +26,12 @@ _FILE = "bitmap_marks"
 class State:
     """The index that serves in one snapshot: what it holds, and which snapshot that is.
 
-    `chunks` and `ranks` count what is sealed; no tag without bitmaps is carried by more than `rare_most` of it. `server_started`, `database` (its oid), `epoch`, `built_at` and
-    `version` together name what is sealed: what was read under others says nothing of this. `snapshot` is
-    the text of `pg_current_snapshot()`. `lasting` says whether it tells what later snapshots see more: it does
-    not on a replica (`in_recovery`), in a transaction that writes itself, nor where each statement has a
-    snapshot of its own. What was read in a snapshot that is not lasting is for its transaction alone.
+    `chunks` and `ranks` count what is sealed; no tag without bitmaps is carried by more than `rare_most` of it.
+    `server_started`, `database` (its oid), `epoch`, `built_at` and `version` together name what is sealed: what was
+    read under others says nothing of this. `snapshot` is the text of `pg_current_snapshot()`. `lasting` says
+    whether it tells what later snapshots see more: it does not on a replica (`in_recovery`), in a transaction that
+    writes itself, nor where each statement has a snapshot of its own. What was read in a snapshot that is not
+    lasting is for its transaction alone.
     """
 
     epoch: int
