@@ -4,6 +4,12 @@
 select source_type, id from ({branches}) matching
 order by created_at desc, source_type desc, id desc limit %(limit)s offset %(offset)s
 
+-- name: counted_page
+-- lint: allow unreadable because it is a part of the statement that tuning/plain_gallery.py puts together
+-- The same with how many there are in all, on every row.
+select source_type, id, count(*) over () from ({branches}) matching
+order by created_at desc, source_type desc, id desc limit %(limit)s offset %(offset)s
+
 -- name: branch
 -- The items of one source.
 select c.source_type, c.id, c.created_at from content_items_all c

@@ -148,13 +148,16 @@ class GalleryBench:
         }
 
 
-def prepare(target: Settings, content: Content, say: Say) -> None:
-    """Fill an empty database with content, take it through every phase and refresh its statistics."""
+def prepare(target: Settings, content: Content | None, say: Say) -> None:
+    """Fill an empty database with content, take it through every phase and refresh its statistics.
+
+    With None for content the gallery stays empty.
+    """
     with engine.connect(target) as connection:
         context = Context(connection, target)
         adoption.adopt(connection, target)
-        say(f"making {content.items:,} items of shape {content.shape}" if content.shape != DEBIAN else "loading Debian")
-        _fill(connection, content)
+        if content is not None:
+            _fill(connection, content, say)
         for phase in PHASES.values():
             say(f"  {phase.name}")
             ready = DropLegacyTags(confirm=CONFIRMATION) if phase.name == "drop_legacy_tags" else phase
@@ -164,7 +167,8 @@ def prepare(target: Settings, content: Content, say: Say) -> None:
         tag_stats.refresh(connection)
 
 
-def _fill(connection: Connection, content: Content) -> None:
+def _fill(connection: Connection, content: Content, say: Say) -> None:
+    say(f"making {content.items:,} items of shape {content.shape}" if content.shape != DEBIAN else "loading Debian")
     if content.shape == DEBIAN:
         with tempfile.TemporaryDirectory() as rejects:
             seeding.load(connection, seeding.debian_file(), Path(rejects))

@@ -21,6 +21,9 @@ from genonaut_lib.tuning.tag_pools import Cardinality, Correlation, TagPools
 LEVELS = (1, 2, 3, 5, 8, 12, 20)
 """Numbers of tags; 20 is the most a query may name by default."""
 
+HARD_LEVELS = (1, 2, 3, 5, 10, 20)
+"""Numbers of tags of the adversarial grid."""
+
 
 class Use(enum.StrEnum):
     """What is done with the tags: any of them, all of them, or all of some and none of the others."""
@@ -55,6 +58,14 @@ class Reach(enum.StrEnum):
 
 PAGES = (Reach.FIRST, Reach.FIRST, Reach.NUMBER, Reach.CURSOR)
 """Every second page is a first one."""
+
+HARD_KINDS = (
+    (Cardinality.POPULAR, Correlation.INDEPENDENT),
+    (Cardinality.MIDDLING, Correlation.INDEPENDENT),
+    (Cardinality.RARE, Correlation.INDEPENDENT),
+    (Cardinality.POPULAR, Correlation.APART),
+)
+"""Tags of the adversarial grid; the last are popular and hardly ever meet, which is what hurts walks and joins most."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +115,7 @@ def grid(
     items are asked for only. Raises CheckFailed where the statistics know of no tag.
     """
     dice = random.Random(seed)  # noqa: S311  # a choice that can be repeated, not a secret
-    pools = TagPools(statistics)
-    if not pools.ranked:
-        raise CheckFailed("The statistics know of no tag in use.", hint="Run 50_refresh_tag_stats first.")
+    pools = _pools_of(statistics)
     found: dict[tuple[GalleryQuery, Reach], GridCase] = {}
     for traits in _spread(len(pools.ranked), bool(viewers), dice):
         if len(found) == size:
@@ -114,6 +123,35 @@ def grid(
         query = _query(traits, pools, viewers, dice)
         found.setdefault((query, traits.reach), GridCase(f"{len(found) + 1:03} {traits}", query, traits.reach, traits))
     return tuple(found.values())
+
+
+def adversarial(statistics: Statistics, seed: int = 1, *, viewers: Sequence[uuid.UUID] = ()) -> tuple[GridCase, ...]:
+    """Return first pages of every number of tags, kind of tags, use and scope there is, each once.
+
+    With viewers 198 questions, fewer where a gallery has fewer tags. Raises CheckFailed where the
+    statistics know of no tag.
+    """
+    dice = random.Random(seed)  # noqa: S311  # a choice that can be repeated, not a secret
+    pools = _pools_of(statistics)
+    hardest = _hardest(len(pools.ranked), with_viewers=bool(viewers))
+    found = [(traits, _query(traits, pools, viewers, dice)) for traits in hardest]
+    return tuple(GridCase(f"{no:03} {traits}", query, traits=traits) for no, (traits, query) in enumerate(found, 1))
+
+
+def _hardest(known: int, *, with_viewers: bool) -> Iterator[Traits]:
+    whose = list(Whose) if with_viewers else [Whose.EVERYBODY]
+    for tags in (level for level in HARD_LEVELS if level <= known):
+        # One tag is any of itself and all of itself, and meets itself.
+        kinds, uses = (HARD_KINDS, list(Use)) if tags > 1 else (HARD_KINDS[:-1], [Use.ALL, Use.EXCLUDE])
+        for (cardinality, correlation), use, one in itertools.product(kinds, uses, whose):
+            yield Traits(tags, cardinality, correlation, use, one, Reach.FIRST)
+
+
+def _pools_of(statistics: Statistics) -> TagPools:
+    pools = TagPools(statistics)
+    if not pools.ranked:
+        raise CheckFailed("The statistics know of no tag in use.", hint="Run 50_refresh_tag_stats first.")
+    return pools
 
 
 def _spread(known: int, with_viewers: bool, dice: random.Random) -> Iterator[Traits]:

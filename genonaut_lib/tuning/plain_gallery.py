@@ -6,9 +6,11 @@ plain, and what the strategies show is compared with it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import errors, sql
+from psycopg.rows import TupleRow
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
@@ -24,29 +26,43 @@ CREATORS = {
 }
 
 
+@dataclass(frozen=True)
+class Counted:
+    """A first page by the identity of each row, and how many items there are in all."""
+
+    keys: tuple[str, ...]
+    total: int
+
+
+def read_counted(connection: Connection, query: GalleryQuery, timeout_s: float) -> Counted | None:
+    """Return a first page and the exact total from one statement; None when it takes too long.
+
+    Raises InvalidInput for what the oracle cannot say: see `read_keys`; and for another page than the first.
+    """
+    _require_plain(query)
+    if query.page != 1:
+        raise InvalidInput("The plain gallery counts with the first page only.")
+    if not query.sources:
+        return Counted((), 0)
+    rows = _read(connection, *page_statement(query, "counted_page"), timeout_s)
+    return None if rows is None else Counted(_keys(rows), rows[0][2] if rows else 0)
+
+
 def read_keys(connection: Connection, query: GalleryQuery, timeout_s: float) -> tuple[str, ...] | None:
     """Return the identity of each row of a page, `regular/17`, in page order; None when it takes too long.
 
     The page is the first one or has a number. Raises InvalidInput for what the oracle cannot say:
     a search, another order than newest first, a position.
     """
-    if query.search or query.sort != NEWEST or query.position is not None:
-        raise InvalidInput("The plain gallery knows neither search, nor other orders, nor positions.")
+    _require_plain(query)
     if not query.sources:
         return ()
-    statement, values = page_statement(query)
-    try:
-        with connection.transaction():
-            limit = {"statement_timeout": f"{int(timeout_s * 1000)}ms"}
-            connection.execute(block("gallery_bench", "limit_reads").sql(), limit)
-            rows = connection.execute(statement, values).fetchall()
-    except errors.QueryCanceled:
-        return None
-    return tuple(f"{ContentSource.from_partition(source).junction}/{id}" for source, id in rows)
+    rows = _read(connection, *page_statement(query), timeout_s)
+    return None if rows is None else _keys(rows)
 
 
-def page_statement(query: GalleryQuery) -> tuple[sql.Composed, dict[str, Any]]:
-    """Return the statement of a page and its bound values."""
+def page_statement(query: GalleryQuery, name: str = "page") -> tuple[sql.Composed, dict[str, Any]]:
+    """Return the statement of a page, without or with the total, and its bound values."""
     values: dict[str, Any] = {
         "viewer": query.viewer,
         "limit": query.page_size,
@@ -60,7 +76,28 @@ def page_statement(query: GalleryQuery) -> tuple[sql.Composed, dict[str, Any]]:
         )
         for source in query.sources
     ]
-    return block("plain_gallery", "page").sql(branches=sql.SQL(" union all ").join(branches)), values
+    return block("plain_gallery", name).sql(branches=sql.SQL(" union all ").join(branches)), values
+
+
+def _require_plain(query: GalleryQuery) -> None:
+    if query.search or query.sort != NEWEST or query.position is not None:
+        raise InvalidInput("The plain gallery knows neither search, nor other orders, nor positions.")
+
+
+def _read(
+    connection: Connection, statement: sql.Composed, values: dict[str, Any], timeout_s: float
+) -> list[TupleRow] | None:
+    try:
+        with connection.transaction():
+            limit = {"statement_timeout": f"{int(timeout_s * 1000)}ms"}
+            connection.execute(block("gallery_bench", "limit_reads").sql(), limit)
+            return connection.execute(statement, values).fetchall()
+    except errors.QueryCanceled:
+        return None
+
+
+def _keys(rows: list[TupleRow]) -> tuple[str, ...]:
+    return tuple(f"{ContentSource.from_partition(row[0]).junction}/{row[1]}" for row in rows)
 
 
 def _tags_clause(query: GalleryQuery, source: ContentSource, values: dict[str, Any]) -> sql.Composable:

@@ -65,6 +65,7 @@ FIRST_STAGE_OF = {
     "cut_over": ATTACHED,
     "hierarchy": "expand_tag_columns",
     "gallery_bench": ATTACHED,
+    "bitmap_bench": ATTACHED,
     "gallery_view": ATTACHED,
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
@@ -80,7 +81,7 @@ LAST_STAGE_OF = {
 FRAGMENTS = {
     *(("legacy_gallery", name) for name in ("branch", "contains", "page")),
     ("explain", "analyzed"),
-    *(("plain_gallery", name) for name in ("branch", "carries", "page")),
+    *(("plain_gallery", name) for name in ("branch", "carries", "page", "counted_page")),
 }
 """Parts of one statement, tested as a whole: the legacy page below, an explained page in test_gallery_service, the
 plain gallery in test_gallery_bench."""
@@ -118,6 +119,7 @@ VALUES: dict[str, object] = {
     "tasks": ["a task"], "found": Jsonb([]), "follows": 0, "started_at": NOW, "coverage": 100.0, "pairs": 1,
     "rows_examined": 1, "most": 10, "viewer": uuid.UUID(int=5), **ContentSource.spellings(),
     "tag_id": uuid.UUID(int=3), "child_id": uuid.UUID(int=3), "parent_id": uuid.UUID(int=5),
+    "title": "t", "creator": uuid.UUID(int=5), "numbers": [1], "made": [1], "labels": ["l"],
     "budget_ms": 100, "setting": "0",
     "tag_no": 1, "tag_nos": [1], "ranks_of_chunk": 15_872,
     "epoch": 1, "version": 1, "lows": [0], "highs": [1], "low": 0, "high": 1, "chunks": [0], "bits": [],

@@ -13,7 +13,7 @@ import pytest
 from genonaut_lib.errors import CheckFailed
 from genonaut_lib.gallery.query import Creators, TagMatch
 from genonaut_lib.gallery.statistics import Sample, SourceStatistics, Statistics
-from genonaut_lib.tuning.grid import LEVELS, Reach, Use, Whose, grid
+from genonaut_lib.tuning.grid import LEVELS, Reach, Use, Whose, adversarial, grid
 from genonaut_lib.tuning.landmarks import landmarks
 from genonaut_lib.tuning.tag_pools import Cardinality, Correlation, TagPools
 from genonaut_lib.vocabulary import ContentSource, tag_id
@@ -180,3 +180,26 @@ def test_the_far_page_of_a_small_gallery_is_one_it_has() -> None:
     source = SourceStatistics(200, {tag_id("a"): 200})
     marks = landmarks(Statistics({ContentSource.REGULAR: source}))
     assert marks.far.query.page == 6
+
+
+def test_the_adversarial_grid_has_every_combination_once(known: Statistics) -> None:
+    """One to twenty tags, each kind, use and scope; one tag is any of itself and meets itself."""
+    cases = adversarial(known, 1, viewers=VIEWERS)
+    traits = [case.traits for case in cases if case.traits is not None]
+    assert len({case.name for case in cases}) == len(set(traits)) == 198
+    assert Counter(one.tags for one in traits) == {1: 18, 2: 36, 3: 36, 5: 36, 10: 36, 20: 36}
+    for words, found in ((set(Use), {one.use for one in traits}), (set(Whose), {one.whose for one in traits})):
+        assert words == found
+    assert all(case.query.page == 1 and case.reach is Reach.FIRST for case in cases)
+    assert all(len(case.query.tags) + len(case.query.exclude) == case.traits.tags for case in cases if case.traits)
+
+
+def test_the_adversarial_grid_holds_popular_tags_that_never_meet() -> None:
+    """Pairs that no sampled item carries both of, where there are any."""
+    camps = statistics_of({"left": 0.45, "right": 0.45} | {f"popular {no}": 0.9 - 0.01 * no for no in range(30)})
+    apart = [
+        set(case.query.tags)
+        for case in adversarial(camps, 1)
+        if case.traits and case.traits.correlation is Correlation.APART and case.traits.use is Use.ALL
+    ]
+    assert any({tag_id("left"), tag_id("right")} <= tags for tags in apart)

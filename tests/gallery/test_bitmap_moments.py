@@ -1,0 +1,209 @@
+"""Every moment of a sealing, a build and a reading: what happens between any two statements changes no answer."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import psycopg
+import pytest
+
+from genonaut_lib.db.pool import AsyncConnection, open_session
+from genonaut_lib.errors import BitmapsUnavailable
+from genonaut_lib.gallery.bitmaps.reader import Bitmaps
+from genonaut_lib.gallery.query import GalleryQuery
+from genonaut_lib.migration import bitmap_build, bitmap_seal
+from genonaut_lib.settings import Settings
+from tests.gallery import bitmapped
+from tests.gallery.bitmapped import KNOBS, asked, audit, between_reads, between_statements, compare, impatient, seen
+from tests.gallery.bitmapped import snapshot as in_snapshot
+from tests.gallery.built import Built, Template
+from tests.gallery.stirring import Writer, drawn, writing
+
+MOST_MOMENTS = 400
+"""More statements than any of them sends here."""
+
+
+class Killed(Exception):
+    """Stands for the end of the process in the middle of its work."""
+
+
+@dataclass
+class Index:
+    """A gallery with its index, somebody who changes it, and a reader who has seen everything."""
+
+    gallery: Built
+    settings: Settings
+    writer: Writer
+    second: AsyncConnection
+    dice: random.Random = field(default_factory=lambda: random.Random(7))
+    long: Bitmaps = field(default_factory=lambda: Bitmaps(KNOBS))
+
+    def stir(self, changes: int = 3) -> None:
+        assert any([self.writer.run(drawn(self.dice)) for _ in range(changes)]), self.writer.refusals
+
+    def seal(self, items: int | None = None) -> None:
+        bitmap_seal.seal(self.settings, items=items, force=True)
+
+    def build(self) -> None:
+        bitmap_build.build(self.settings, workers=1, least_share=self.dice.choice((0.0, 0.3)))
+
+    def audit(self, session: AsyncConnection | None = None) -> None:
+        """Let the long-lived reader and one without memories tell all they know."""
+        self.gallery.run(self.audited(session or self.gallery.session))
+
+    async def audited(self, session: AsyncConnection) -> None:
+        now = seen(self.gallery, session)
+        async with in_snapshot(session):
+            for reader in (self.long, Bitmaps(KNOBS)):
+                await audit(reader, now)
+
+
+@pytest.fixture(scope="module")
+def sealed(template: Template) -> Iterator[Template]:
+    """The gallery with its index, to be copied."""
+    with bitmapped.template(template) as found:
+        yield found
+
+
+@pytest.fixture
+def index(sealed: Template) -> Iterator[Index]:
+    """A gallery with its index."""
+    with sealed.copy() as gallery, contextlib.ExitStack() as stack:
+        settings = impatient(gallery.settings)
+        assert settings.database_url is not None
+        writer = stack.enter_context(writing(settings.database_url.get_secret_value()))
+        opened = contextlib.AsyncExitStack()
+        stack.callback(lambda: gallery.run(opened.aclose()))
+        yield Index(gallery, settings, writer, gallery.run(opened.enter_async_context(open_session(settings))))
+
+
+def sealing(index: Index) -> None:
+    index.seal(items=2)
+
+
+def sealing_at_once(index: Index) -> None:
+    index.seal()
+
+
+def building(index: Index) -> None:
+    index.build()
+
+
+WORK = (sealing, sealing_at_once, building)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("work", WORK)
+def test_what_is_written_at_any_moment_of_the_work_is_told_at_once_and_later(
+    work: Callable[[Index], None], index: Index
+) -> None:
+    """Before each statement in turn somebody writes, and everybody reads; nobody reads anything but the truth."""
+    for moment in range(MOST_MOMENTS):
+        index.stir()
+        reached = []
+
+        def act(statement: int, moment: int = moment, reached: list[int] = reached) -> None:
+            if statement == moment:
+                reached.append(statement)
+                index.stir(2)
+                index.audit()
+
+        with between_statements(act):
+            work(index)
+        index.audit()
+        if not reached:
+            return
+    pytest.fail(f"no end after {MOST_MOMENTS} statements")
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("work", WORK)
+def test_work_that_ends_at_any_moment_leaves_the_truth_behind(work: Callable[[Index], None], index: Index) -> None:
+    """Killed before each statement in turn, and begun anew: what was is read as before, and nothing is lost."""
+    for moment in range(MOST_MOMENTS):
+        index.stir()
+
+        def kill(statement: int, moment: int = moment) -> None:
+            if statement == moment:
+                raise Killed
+
+        try:
+            with between_statements(kill):
+                work(index)
+            return
+        except Killed:
+            index.audit()
+    pytest.fail(f"no end after {MOST_MOMENTS} statements")
+
+
+@pytest.mark.timeout(1800)
+def test_a_seal_at_any_moment_of_a_build_loses_no_change(index: Index) -> None:
+    """What is sealed into the old epoch while the new one is built is not lost when the new one serves."""
+    for moment in range(MOST_MOMENTS):
+        index.stir()
+        reached = []
+
+        def act(statement: int, moment: int = moment, reached: list[int] = reached) -> None:
+            if statement == moment:
+                reached.append(statement)
+                index.stir(2)
+                with contextlib.suppress(psycopg.errors.LockNotAvailable):
+                    index.seal()
+                index.stir(1)
+
+        with between_statements(act):
+            index.build()
+        index.audit()
+        if not reached:
+            return
+    pytest.fail(f"no end after {MOST_MOMENTS} statements")
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("work", [*WORK, None])
+def test_a_reading_is_of_one_snapshot_whatever_happens_between_its_statements(
+    work: Callable[[Index], None] | None, index: Index
+) -> None:
+    """While one task reads, the index is changed and another task reads anew with the same memory: both are right."""
+    index.audit()
+    for moment in range(60):
+        index.stir()
+        index.gallery.run(read_among_others(index, moment, work))
+        index.audit()
+
+
+async def read_among_others(index: Index, moment: int, work: Callable[[Index], None] | None) -> None:
+    before = seen(index.gallery, index.second)
+    queries = [GalleryQuery(), *(asked(index.dice, before.oracle.rows) for _ in range(4))]
+
+    async def act(statement: int) -> None:
+        if statement == moment:
+            index.stir(2)
+            if work is not None:
+                work(index)
+            await index.audited(index.gallery.session)
+
+    async with in_snapshot(index.second):
+        with between_reads(act):
+            for query in queries:
+                await compare(index.long, before, query)
+
+
+@pytest.mark.parametrize("table", ["content_items_all", "content_items", "content_items_auto", "content_tags"])
+def test_an_emptied_table_ends_the_service_until_the_next_build(table: str, index: Index) -> None:
+    """TRUNCATE names no items, so nothing could be marked; not even a reader with memories answers."""
+    index.audit()
+    index.gallery.connection.execute(f"truncate {table}".encode())
+    for reader in (index.long, Bitmaps(KNOBS)):
+        with pytest.raises(BitmapsUnavailable):
+            index.gallery.run(unserved(reader, index.second))
+    index.build()
+    index.audit()
+
+
+async def unserved(reader: Bitmaps, session: AsyncConnection) -> None:
+    async with in_snapshot(session):
+        await reader.page(session, GalleryQuery(), total=True)
