@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -97,8 +98,8 @@ def standing_figures(found: BitmapStatus) -> Mapping[str, Any]:
         "too new yet": marked.young,
         "dead ranks, %": 100 * found.dead_share,
         "megabytes": sum(found.bytes.values()) / 1e6,
-        "built": now.built_at or NEVER,
-        "last sealed": now.sealed_at or NEVER,
+        "built": _moment(now.built_at),
+        "last sealed": _moment(now.sealed_at),
         "being built": _building(found),
     }
 
@@ -115,6 +116,10 @@ def seal_figures(found: SealResult) -> Mapping[str, Any]:
         "transactions": found.batches,
         "seconds": found.seconds,
     }
+
+
+def _moment(when: datetime | None) -> str:
+    return NEVER if when is None else when.isoformat(" ", "seconds")
 
 
 def _building(found: BitmapStatus) -> str:

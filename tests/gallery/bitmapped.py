@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 import psycopg
 import pytest
-from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from psycopg import conninfo
 from pydantic import SecretStr
 
 from genonaut_lib.db.pool import AsyncConnection
+from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from genonaut_lib.gallery.clauses import shape_of, values_of
 from genonaut_lib.gallery.facets import exact_text, unpaged
 from genonaut_lib.gallery.page import read_page

@@ -15,12 +15,12 @@ from typing import ClassVar
 
 import psycopg
 import pytest
-from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from hypothesis import HealthCheck, Phase, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from genonaut_lib.db.pool import open_session
+from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from genonaut_lib.migration import bitmap_build, bitmap_seal
 from genonaut_lib.settings import Settings
 from tests.gallery import bitmapped
