@@ -71,7 +71,11 @@ class Soak:
 
     def next_of(self, dice: random.Random) -> Op:
         """Return what comes next: as often as not one new item with many tags."""
-        return drawn(dice) if dice.random() < 0.5 else Op("insert", dice.randrange(999), dice.randrange(999), 75 + 76 * dice.randrange(12))
+        return (
+            drawn(dice)
+            if dice.random() < 0.5
+            else Op("insert", dice.randrange(999), dice.randrange(999), 75 + 76 * dice.randrange(12))
+        )
 
     def again(self, work: Callable[[], object]) -> int:
         """Repeat some work until the writers are done; return how often it was done."""
