@@ -242,7 +242,7 @@ def test_a_disarming_that_gives_up_leaves_the_index_out_of_service(armed: Contex
     """Slow answers, never wrong ones; the next start goes on."""
     armed.connection.execute(SERVE)
     with another.transaction():
-        another.execute("select from content_items_auto")
+        another.execute("select from content_items_all")
         with pytest.raises(LockNotAcquired):
             disarm(armed.connection, hasty(armed.settings).database)
     assert armed.connection.execute(IN_SERVICE).fetchall() == [(None, None, False)]
