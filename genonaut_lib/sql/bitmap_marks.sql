@@ -5,6 +5,7 @@
 -- no such transaction lies below that one's xmin, which the index on changed_by is searched by. Neither a
 -- snapshot of a replica, nor one of a transaction that writes (its own number is among those that the text
 -- shows as completed), nor one of a single statement tells what others will see more.
+-- OFFSET 0 has a snapshot read once, not for each mark.
 select s.serving, s.version, s.chunks, s.ranks, server.started, server.snapshot, server.in_recovery, s.sealed_at,
        s.built_at, server.database, server.lasting, known.renewed, found.marks, found.rows_read
 from workbench.bitmap_state s
@@ -21,7 +22,7 @@ cross join lateral (
             %(version)s::bigint, true) as renewed
 ) known
 cross join lateral (
-    select case when known.renewed then '1:1:' else %(snapshot)s end::pg_snapshot as snapshot
+    select case when known.renewed then '1:1:' else %(snapshot)s end::pg_snapshot as snapshot offset 0
 ) seen
 cross join lateral (
     select string_agg(int8send(item.mark), '') as marks, max(item.rows_read) as rows_read

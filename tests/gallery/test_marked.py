@@ -166,10 +166,12 @@ def test_an_older_snapshot_is_answered_without_what_is_kept(serving: Built, one:
     other.execute("select 1 from users")
     retag(serving.connection, 1, *TAGS[:5])
     retag(serving.connection, 3, *TAGS[:5])
-    assert tagged(one.view()) == {1: 5, 3: 5}
+    kept = one.view()
+    assert tagged(kept) == {1: 5, 3: 5}
     assert [tagged(other.current()), tagged(other.current())] == [{1: 2}] * 2
     other.execute("rollback")
     assert tagged(one.view()) == {1: 5, 3: 5}
+    assert one.view().slots is kept.slots
 
 
 def test_a_view_never_changes(serving: Built, one: Reader, other: Reader) -> None:
@@ -245,6 +247,30 @@ def test_equal_ids_of_both_sources_and_negative_ones_are_told_apart(serving: Bui
     mark(serving.connection, AUTO, 3, 30)
     found = {(item.source, item.id) for item in one.view().matching(EVERYTHING, {})}
     assert found == {(REGULAR, -4), (AUTO, 3), (AUTO, 30)}
+
+
+def test_a_date_that_python_does_not_know_is_left_to_other_strategies(serving: Built, one: Reader) -> None:
+    """The refusal names the table and the remedy, and the transaction goes on; afterwards all is well."""
+    serving.connection.execute("update content_items set created_at = 'infinity' where id = 1")
+    one.execute(SNAPSHOT)
+    with pytest.raises(BitmapsUnavailable, match=r"content_items cannot be read.*between the years 1 and 9999"):
+        one.current()
+    one.execute("select 1")
+    one.execute("rollback")
+    serving.connection.execute("update content_items set created_at = now() where id = 1")
+    assert one.view().size == 1
+
+
+def test_places_of_items_that_are_marked_later_are_masked_too(serving: Built, one: Reader) -> None:
+    """In any order, each once, and whether or not an item was marked before."""
+    sizes = []
+    for item in (30, 2, 50, 2, 9):
+        mark(serving.connection, REGULAR, item)
+        words = one.view().dead(0, 1)
+        assert words is not None
+        sizes.append(len(positions_in(words)))
+    ranks = one.view().ranks.tolist()
+    assert (sizes, ranks) == ([1, 2, 3, 3, 4], sorted(set(ranks)))
 
 
 def test_a_private_item_is_seen_by_its_creator_alone(serving: Built, one: Reader) -> None:

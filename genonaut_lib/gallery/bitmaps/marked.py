@@ -54,10 +54,12 @@ class Marked:
             anew = {image.mark for image in images}
             kept = [image for image in self._images(self.live) if image.mark not in anew]
             return Marked.of(state, [*kept, *images])
+        # Where an item is sealed does not change while the version stays, so only new ones may have a place to add.
+        ranks = _with(self.ranks, [image for image in images if not self.live & self.slots.of_mark(image.mark)])
         live = self.live
         for image in images:
             live = (live ^ (live & self.slots.of_mark(image.mark))) | self.slots.add(image)
-        return Marked(state, self.slots, live, np.union1d(self.ranks, _ranks(images)))
+        return Marked(state, self.slots, live, ranks)
 
     @property
     def size(self) -> int:
@@ -121,9 +123,9 @@ class Marks:
     async def current(self, connection: AsyncConnection, marks_max: int) -> tuple[State, Marked]:
         """Return the state of the index and the marked items in this transaction's snapshot.
 
-        The transaction must be REPEATABLE READ. Raises BitmapsUnavailable where no index serves, and where
-        more than `marks_max` items are marked; psycopg's UndefinedTable or InvalidSchemaName where there
-        are no tables of the index.
+        The transaction must be REPEATABLE READ. Raises BitmapsUnavailable where no index serves, where more
+        than `marks_max` items are marked, and for a date that no Python datetime can be; psycopg's
+        UndefinedTable or InvalidSchemaName where there are no tables of the index.
         """
         known, found = await self._probed(connection, marks_max)
         state = found.state
@@ -161,6 +163,11 @@ class Marks:
         kept = None if self._known is None else self._known.state
         if found.state.lasting and (kept is None or not found.state.is_beside(kept) or found.state.follows(kept)):
             self._known = found
+
+
+def _with(ranks: Ranks, images: Sequence[Image]) -> Ranks:
+    more = _ranks(images)
+    return np.insert(ranks, np.searchsorted(ranks, more), more) if more.size else ranks
 
 
 def _ranks(images: Sequence[Image]) -> Ranks:

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg import DataError
 from psycopg.rows import tuple_row
 
 from genonaut_lib.db.pool import AsyncConnection
 from genonaut_lib.db.statements import block
+from genonaut_lib.errors import BitmapsUnavailable
 from genonaut_lib.gallery.bitmaps.layout import BLOCK, BLOCK_SHIFT
 from genonaut_lib.gallery.bitmaps.state import Mark
 from genonaut_lib.vocabulary import ContentSource
@@ -67,7 +69,10 @@ def tag_nos_of(items: Iterable[MarkedItem]) -> TagNumbers:
 
 
 async def read(connection: AsyncConnection, epoch: int, marks: Sequence[Mark]) -> list[Image]:
-    """Return the images of marked items in the transaction's snapshot; one statement for each source they are of."""
+    """Return the images of marked items in the transaction's snapshot; one statement for each source they are of.
+
+    Raises BitmapsUnavailable for an item with a date that no Python datetime can be, such as infinity.
+    """
     images: list[Image] = []
     for source in ContentSource:
         ids = sorted(mark >> 1 for mark in marks if mark & 1 == (source is ContentSource.AUTO))
@@ -81,7 +86,11 @@ async def _of_source(connection: AsyncConnection, epoch: int, source: ContentSou
     layout = {"in_block": BLOCK - 1, "block_shift": BLOCK_SHIFT}
     async with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
         await cursor.execute(block("bitmap_marks", "images").sql(table=source.table), values | layout)
-        rows = await cursor.fetchall()
+        try:
+            rows = await cursor.fetchall()
+        except DataError as error:
+            problem = f"A changed item of {source.table} cannot be read: {error}"
+            raise BitmapsUnavailable(problem, hint="Give it a created_at between the years 1 and 9999.") from error
     (tags,) = [row[-1] for row in rows if row[0] is None]
     found = [row for row in rows if row[0] is not None]
     return [_image(source, row, one) for row, one in zip(found, _tags_of(found, tags or b""), strict=True)]
