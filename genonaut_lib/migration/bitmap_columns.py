@@ -77,13 +77,14 @@ class Column:
     bits: bytes
 
 
-def columns_of(ranks: Ranks, first_chunk: int, chunks: int) -> Iterator[Column]:
-    """Yield the bits of the chunks that hold one of `ranks`; `chunks` of them, from `first_chunk` on, cover all ranks.
+def columns_of(ranks: Iterable[Ranks], first_chunk: int, chunks: int) -> Iterator[Column]:
+    """Yield the bits of the chunks that hold one of `ranks`; `chunks` of them, from `first_chunk` on, cover all.
 
-    Takes a byte for each rank of the chunks, whatever the number of `ranks`.
+    Takes a byte for each rank of the chunks, and one of the arrays at a time.
     """
     marks = np.zeros((chunks, CHUNK), dtype=np.uint8)
-    marks.reshape(-1)[ranks - first_chunk * CHUNK] = 1
+    for some in ranks:
+        marks.reshape(-1)[some - first_chunk * CHUNK] = 1
     sums = marks.sum(axis=1, dtype=np.int64)
     for place in np.flatnonzero(sums):
         bits = int4(CHUNK) + np.packbits(marks[place]).tobytes()
@@ -145,23 +146,34 @@ class SortedMap:
             start = end
 
 
-def maps_of(members: NDArray[np.int32]) -> dict[ContentSource, RankMap]:
-    """Return the ranks of each source's ids, from the signed ids of all items by rank."""
-    return {
-        ContentSource.REGULAR: _map_of(members, np.flatnonzero(members >= 0)),
-        ContentSource.AUTO: _map_of(~members, np.flatnonzero(members < 0)),
-    }
+def maps_of(members: Sequence[NDArray[np.int32]]) -> dict[ContentSource, RankMap]:
+    """Return the ranks of each source's ids, from arrays that hold, one after the other, the signed ids by rank."""
+    return {source: _map_of(source, members) for source in ContentSource}
 
 
-def _map_of(ids: NDArray[np.int32], ranks: Ranks) -> RankMap:
-    """Return the map of the ids at `ranks`."""
-    mine = ids[ranks]
-    if len(mine) and int(mine.max()) >= ROOM_FOR_AN_ITEM * len(mine) + IDS_A_PIECE:
-        order = np.argsort(mine)
-        return SortedMap(mine[order], ranks[order].astype(np.int32))
-    found = np.full(int(mine.max()) + 1 if len(mine) else 0, NO_RANK, dtype=np.int32)
-    found[mine] = ranks
+def _map_of(source: ContentSource, members: Sequence[NDArray[np.int32]]) -> RankMap:
+    count, greatest = 0, -1
+    for ids, _ in _pairs(source, members):
+        count += len(ids)
+        greatest = max(greatest, int(ids.max(initial=-1)))
+    if greatest >= ROOM_FOR_AN_ITEM * count + IDS_A_PIECE:
+        ids, ranks = map(np.concatenate, zip(*_pairs(source, members), strict=True))
+        order = np.argsort(ids)
+        return SortedMap(ids[order], ranks[order])
+    found = np.full(greatest + 1, NO_RANK, dtype=np.int32)
+    for ids, ranks in _pairs(source, members):
+        found[ids] = ranks
     return DirectMap(found)
+
+
+def _pairs(source: ContentSource, members: Sequence[NDArray[np.int32]]) -> Iterator[tuple[NDArray[np.int32], ...]]:
+    """Yield the ids of one source and their ranks, array by array; the other source's are negative to it."""
+    before = 0
+    for part in members:
+        ids = part if source is ContentSource.REGULAR else ~part
+        places = np.flatnonzero(ids >= 0)
+        yield ids[places], (places + before).astype(np.int32)
+        before += len(part)
 
 
 def places_of(ids: Ranks, ranks: Ranks) -> Iterator[tuple[int, bytes]]:

@@ -72,7 +72,7 @@ def clear(connection: Connection) -> int:
     """Delete the rows of epochs that neither serve nor are being built, in batches; return how many they were."""
     cleared = 0
     for table in TABLES:
-        statement = block(FILE, "clear_epochs").sql(table=table)
+        statement = block(FILE, "clear_epochs").sql(epoch_table=table)
         while (count := connection.execute(statement, {"limit": CLEARED_AT_ONCE}).rowcount) > 0:
             cleared += count
     return cleared

@@ -69,12 +69,12 @@ def rank(connection: Connection, report: Callable[[int], None] = lambda items: N
 
 def read_ranking(connection: Connection, epoch: int) -> Ranking:
     """Return the ranking that an earlier start wrote for `epoch`."""
-    members, after = [np.empty(0, dtype=np.int32)], END_CHUNK
+    members: list[NDArray[np.int32]] = []
+    after = END_CHUNK
     while rows := _members(connection, epoch, after):
         members += [np.frombuffer(row[1], dtype=MEMBERS).astype(np.int32) for row in rows]
         after = rows[-1][0]
-    signed = np.concatenate(members)
-    return Ranking(epoch, len(signed), maps_of(signed))
+    return Ranking(epoch, sum(map(len, members)), maps_of(members))
 
 
 def _members(connection: Connection, epoch: int, after: int) -> list[tuple[int, bytes]]:
@@ -93,7 +93,7 @@ def _rank(connection: Connection, report: Callable[[int], None]) -> Ranking:
         for rows in _spans(connection):
             writer.write(rows)
             report(writer.items)
-        maps = maps_of(writer.signed())
+        maps = maps_of(writer.members)
         writer.finish(maps)
         connection.execute(block(FILE, "announce").sql(), {"epoch": writer.epoch})
     return Ranking(writer.epoch, writer.items, maps)
@@ -139,10 +139,6 @@ class _Writer:
         self.items += len(rows)
         self.last = rows[-1].tobytes()
 
-    def signed(self) -> NDArray[np.int32]:
-        """Return the signed ids of all items, by rank."""
-        return np.concatenate([np.empty(0, dtype=np.int32), *self.members])
-
     def finish(self, maps: dict[ContentSource, RankMap]) -> None:
         """Write where each item lies, the key of the last rank, and that the bitmaps so far are complete."""
         copy_rows(self.connection, *_PLACES, self._places(maps))
@@ -164,7 +160,7 @@ class _Writer:
         chosen = {REGULAR_ITEMS: ~rows["auto"], AUTO_ITEMS: rows["auto"], PUBLIC_ITEMS: ~rows["private"]}
         for number, mask in chosen.items():
             ranks = np.flatnonzero(mask) + first * CHUNK
-            for column in columns_of(ranks, first, SPAN):
+            for column in columns_of([ranks], first, SPAN):
                 yield int4(self.epoch), int4(number), int4(column.chunk), int4(column.cardinality), column.bits
 
     def _creators(self, span: int, creators: NDArray[np.void]) -> Iterator[tuple[bytes, ...]]:

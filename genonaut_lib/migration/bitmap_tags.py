@@ -19,7 +19,7 @@ import numpy as np
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.gallery.bitmaps.layout import CHUNK, MEMBERS, Ranks
+from genonaut_lib.gallery.bitmaps.layout import CHUNK, MEMBERS
 from genonaut_lib.migration.backfill import Progress
 from genonaut_lib.migration.bitmap_columns import Ids, columns_of, copy_rows, int4
 from genonaut_lib.migration.bitmap_epochs import FILE, require_building
@@ -70,15 +70,12 @@ def write_tag(connection: Connection, ranking: Ranking, tag: Tag) -> int:
         if connection.execute(block(FILE, "claim_tag").sql(), claim).fetchone() is None:
             require_building(connection, ranking.epoch)
             return 0
-        ranks = [
-            ranking.maps[source].ranks_of(ids) for source in ContentSource for ids in _ids(connection, tag, source)
-        ]
-        return copy_rows(connection, *BITMAPS, _rows(ranking, tag, np.concatenate(ranks)))
+        # All columns before the first row: nothing can be asked while a COPY goes on.
+        return copy_rows(connection, *BITMAPS, list(_rows(connection, ranking, tag)))
 
 
 def _ids(connection: Connection, tag: Tag, source: ContentSource) -> Iterator[Ids]:
     """Yield the ids of one source's items that carry the tag, a bounded number at a time."""
-    yield np.empty(0, dtype=MEMBERS)
     values = {"tag_id": tag.id, "source": source.junction, "limit": IDS_AT_ONCE, "after": -1}
     statement, size = block(FILE, "content_ids").sql(), IDS_AT_ONCE
     with connection.cursor(binary=True) as cursor:
@@ -92,9 +89,9 @@ def _ids(connection: Connection, tag: Tag, source: ContentSource) -> Iterator[Id
                 yield ids
 
 
-def _rows(ranking: Ranking, tag: Tag, ranks: Ranks) -> Iterator[tuple[bytes, ...]]:
-    chunks = -(-ranking.items // CHUNK)
-    for column in columns_of(ranks, 0, chunks):
+def _rows(connection: Connection, ranking: Ranking, tag: Tag) -> Iterator[tuple[bytes, ...]]:
+    ranks = (ranking.maps[source].ranks_of(ids) for source in ContentSource for ids in _ids(connection, tag, source))
+    for column in columns_of(ranks, 0, -(-ranking.items // CHUNK)):
         yield int4(ranking.epoch), int4(tag.number), int4(column.chunk), int4(column.cardinality), column.bits
 
 

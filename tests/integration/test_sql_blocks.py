@@ -55,6 +55,7 @@ FIRST_STAGE_OF = {
     "create_sidecars": ATTACHED,
     "create_tag_bitmaps": ATTACHED,
     "bitmap_marks": ATTACHED,
+    "bitmap_build": ATTACHED,
     "create_gallery_stats": ATTACHED,
     "statistics": ATTACHED,
     "tag_stats": ATTACHED,
@@ -116,13 +117,14 @@ VALUES: dict[str, object] = {
     "budget_ms": 100, "setting": "0",
     "epoch": 1, "version": 1, "tag_nos": [1], "lows": [0], "highs": [1], "low": 0, "high": 1, "chunks": [0], "bits": [],
     "others": True, "regular_ids": [1], "auto_ids": [1], "regular_junction": "regular", "auto_junction": "auto",
+    "epoch": 1, "tag_no": 1, "tag_nos": [1], "ranks_of_chunk": 15_872, "auto": "auto",
     "marks": "mark_content",
     "server_started": NOW, "database": 1, "epoch": 1, "built_at": NOW, "version": 1, "snapshot": "1:1:", "auto": "auto",
     "item_ids": [1], "partition": "items", "junction": "regular", "in_block": 127, "block_shift": 7,
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
-    "source": sql.Literal("regular"),
+    "source": sql.Literal("regular"), "epoch_table": sql.Identifier("workbench", "tag_bitmaps"),
 }  # fmt: skip
 """Parts of a sample's statement that are no table."""
 TAGS_OF = {"generation": 106}
@@ -195,7 +197,7 @@ def test_every_statement_without_a_plan_is_known() -> None:
     assert rest - temporary == {
         ("catalog", "schema"), ("content", "copy_staged"), ("copy", "into"), ("generation", "clear_items"),
         ("generation", "drop_indexes"), ("seed_tags", "lock_tags"), ("catalog", "note_empty_at_adoption"),
-        ("catalog", "note_adopted"),
+        ("catalog", "note_adopted"), ("copy", "binary_into"),
     }  # fmt: skip
 
 
