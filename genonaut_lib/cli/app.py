@@ -6,7 +6,19 @@ import psycopg
 import typer
 
 from genonaut_lib import __version__
-from genonaut_lib.cli import backfill, bench, content, decisions, gallery, notebooks, plans, schema, servers, tags
+from genonaut_lib.cli import (
+    backfill,
+    bench,
+    bitmaps,
+    content,
+    decisions,
+    gallery,
+    notebooks,
+    plans,
+    schema,
+    servers,
+    tags,
+)
 from genonaut_lib.cli.options import err
 from genonaut_lib.db.engine import translate
 from genonaut_lib.errors import GenonautError, Refused, RunInterrupted
@@ -52,7 +64,7 @@ def _root(
 ) -> None: ...
 
 
-for room in (servers, content, notebooks, plans, backfill, decisions, schema, bench, gallery, tags):
+for room in (servers, content, notebooks, plans, backfill, decisions, schema, bench, gallery, tags, bitmaps):
     room.register(app)
 
 

@@ -14,7 +14,8 @@ from psycopg.rows import TupleRow
 from genonaut_lib.db.statements import block
 from genonaut_lib.gallery.bitmaps.layout import CHUNK, PUBLIC_ITEMS, SOURCE_BITS, Ranks
 from genonaut_lib.migration.bitmap_bits import Carried, merge_bits
-from genonaut_lib.migration.bitmap_members import Key, Sealed, write_chunks, write_creators, write_places
+from genonaut_lib.migration.bitmap_creators import write_creators
+from genonaut_lib.migration.bitmap_members import Key, Sealed, write_chunks, write_places
 from genonaut_lib.vocabulary import ContentSource
 
 FILE = "bitmap_seal"
@@ -185,7 +186,7 @@ def _tags(cursor: Cursor[TupleRow], epoch: int, written: Sequence[Sealed]) -> tu
     values: dict[str, Any] = {
         "epoch": epoch,
         "junction_sources": [ContentSource.from_partition(item.key[0]).junction for item in written],
-        "ids": [item.key[1] for item in written],
+        "content_ids": [item.key[1] for item in written],
     }
     rows = cursor.execute(block(FILE, "tags_of_items").sql(), values).fetchall()
     tag_nos = np.frombuffer(b"".join(row[1] for row in rows), dtype=_TAG_NO).astype(np.int64)
@@ -196,7 +197,7 @@ def _tags(cursor: Cursor[TupleRow], epoch: int, written: Sequence[Sealed]) -> tu
 def _take_marks(cursor: Cursor[TupleRow], items: Sequence[Item]) -> None:
     values = {
         "sources": [item.source for item in items],
-        "ids": [item.id for item in items],
+        "content_ids": [item.id for item in items],
         "keep": [item.newest if item.remains else None for item in items],
     }
     cursor.execute(block(FILE, "take_marks").sql(), values)
@@ -205,7 +206,7 @@ def _take_marks(cursor: Cursor[TupleRow], items: Sequence[Item]) -> None:
 def _end(serving: Serving, appended: Sequence[Sealed]) -> dict[str, Any]:
     """Return ranks, chunks and end as they are behind what was appended; an end of None stays."""
     ranks = serving.ranks + len(appended)
-    values: dict[str, Any] = {"ranks": ranks, "chunks": -(-ranks // CHUNK)}
+    values: dict[str, Any] = {"ranks": ranks, "chunk_count": -(-ranks // CHUNK)}
     last = appended[-1] if appended else None
     at, source, content_id = (None, None, None) if last is None else (last.created_at, *last.key)
     return values | {"end_at": at, "end_source": source, "end_id": content_id}

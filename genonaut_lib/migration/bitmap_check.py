@@ -193,11 +193,11 @@ def _read(cursor: Cursor[TupleRow], epoch: int, number: int) -> Chunk:
 
 def _keys(cursor: Cursor[TupleRow], values: Mapping[str, Any]) -> dict[int, Key]:
     """Return the keys of the live positions of a chunk."""
-    none: dict[str, list[Any]] = {"sources": [], "ids": []}
+    none: dict[str, list[Any]] = {"sources": [], "content_ids": []}
     rows = _rows(cursor, "chunk", {**values, **none})
     members = np.frombuffer(rows[0][0], dtype=MEMBERS).tolist() if rows else []
     keys = [(source.partition, content_id) for source, content_id in map(layout.unsigned, members)]
-    asked = {"sources": [key[0] for key in keys], "ids": [key[1] for key in keys]}
+    asked = {"sources": [key[0] for key in keys], "content_ids": [key[1] for key in keys]}
     places = _rows(cursor, "chunk", {**values, **asked})[0][1] if rows else []
     first = values["chunk"] * CHUNK
     return {

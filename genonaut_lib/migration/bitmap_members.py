@@ -1,8 +1,8 @@
-"""Who lies where, kept up by the seal: members of chunks, places of ids, and positions of creators."""
+"""Who lies where, kept up by the seal: members of chunks, and places of ids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -13,16 +13,13 @@ from psycopg import Cursor
 from psycopg.rows import TupleRow
 
 from genonaut_lib.db.statements import block
-from genonaut_lib.gallery.bitmaps.layout import BLOCK, BLOCK_SHIFT, CHUNK, MEMBERS, POSITIONS, SPAN, Ranks, signed
+from genonaut_lib.gallery.bitmaps.layout import BLOCK, BLOCK_SHIFT, CHUNK, MEMBERS, Ranks, signed
 from genonaut_lib.vocabulary import ContentSource
 
 FILE = "bitmap_seal"
-SPAN_RANKS = SPAN * CHUNK
 
 Key = tuple[str, int]
 """An item by its partition key and id."""
-Positions = dict[tuple[UUID, int], Ranks]
-"""Positions by creator and span, ascending, counted from the span's first."""
 
 
 @dataclass(frozen=True)
@@ -95,67 +92,6 @@ def write_places(cursor: Cursor[TupleRow], epoch: int, moves: Mapping[Key, int |
         for (source, number), ranks in places.items():
             copy.write_row((source, number, ranks))
     cursor.execute(block(FILE, "write_places").sql(), {"epoch": epoch}, prepare=False)
-
-
-def write_creators(
-    cursor: Cursor[TupleRow], epoch: int, written: Sequence[Sealed], cleared: Ranks, ranks_before: int
-) -> set[int]:
-    """Give items to their creators and take them from those who had them; return the chunks that changed.
-
-    Who had an item is not known. Where the row of the creator it has now lists it already, it is the same
-    one; only for the others, and for what is cleared, all rows of a span are searched. Nobody had an item
-    whose rank is not below `ranks_before`.
-    """
-    ranks = {(item.creator, item.rank // SPAN_RANKS): set[int]() for item in written}
-    for item in written:
-        ranks[item.creator, item.rank // SPAN_RANKS].add(item.rank % SPAN_RANKS)
-    wanted = {"epoch": epoch, "creators": [key[0] for key in ranks], "spans": [key[1] for key in ranks]}
-    before = _positions(cursor.execute(block(FILE, "creators_of_items").sql(), wanted).fetchall())
-    none = np.empty(0, dtype=np.int64)
-    new = {key: np.setdiff1d(sorted(found), before.get(key, none)) for key, found in ranks.items()}
-    arrived = [span * SPAN_RANKS + found for (_, span), found in new.items()]
-    moved = np.concatenate([*arrived, cleared]).astype(np.int64)
-    before |= _owned(cursor, epoch, moved[moved < ranks_before])
-    after = {
-        key: np.union1d(_without(before.get(key, none), moved - key[1] * SPAN_RANKS), new.get(key, none))
-        for key in before.keys() | new.keys()
-    }
-    changed = {key: found for key, found in after.items() if not np.array_equal(found, before.get(key, none))}
-    _write(cursor, epoch, changed)
-    return set((moved // CHUNK).tolist())
-
-
-def _owned(cursor: Cursor[TupleRow], epoch: int, ranks: Ranks) -> Positions:
-    """Return the rows of creators that list any of these ranks."""
-    spans = np.unique(ranks // SPAN_RANKS).tolist()
-    rows = cursor.execute(block(FILE, "creators_of_spans").sql(), {"epoch": epoch, "spans": spans}).fetchall()
-    if not rows:
-        return {}
-    lengths = np.array([len(row[2]) // POSITIONS.itemsize for row in rows])
-    firsts = np.repeat([row[1] * SPAN_RANKS for row in rows], lengths)
-    found = np.frombuffer(b"".join(row[2] for row in rows), dtype=POSITIONS) + firsts
-    hit = np.unique(np.repeat(np.arange(len(rows)), lengths)[np.isin(found, ranks)])
-    return _positions([rows[place] for place in hit.tolist()])
-
-
-def _positions(rows: Iterable[TupleRow]) -> Positions:
-    return {(creator, span): np.frombuffer(found, dtype=POSITIONS).astype(np.int64) for creator, span, found in rows}
-
-
-def _without(found: Ranks, gone: Ranks) -> Ranks:
-    return found[~np.isin(found, gone)]
-
-
-def _write(cursor: Cursor[TupleRow], epoch: int, changed: Positions) -> None:
-    if not changed:
-        return
-    cursor.execute(block(FILE, "stage_creators").sql())
-    with cursor.copy(block(FILE, "copy_creators").sql()) as copy:
-        copy.set_types(["uuid", "int4", "bytea"])
-        for (creator, span), found in changed.items():
-            copy.write_row((creator, span, found.astype(POSITIONS).tobytes()))
-    for step in ("write_creators", "drop_creators"):
-        cursor.execute(block(FILE, step).sql(), {"epoch": epoch}, prepare=False)
 
 
 def _bytes(members: NDArray[np.int32]) -> bytes:

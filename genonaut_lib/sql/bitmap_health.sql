@@ -27,7 +27,7 @@ select distinct source_type, content_id from workbench.bitmap_marks;
 -- A chunk's members, and the places its members have.
 select c.members,
        array(select p.ranks[(m.id & 127) + 1]
-             from unnest(%(sources)s::text[], %(ids)s::integer[]) with ordinality m (source, id, no)
+             from unnest(%(sources)s::text[], %(content_ids)s::integer[]) with ordinality m (source, id, no)
              left join workbench.bitmap_places p
                  on p.epoch = c.epoch and p.source_type = m.source and p.block = m.id >> 7
              order by m.no) as places

@@ -71,7 +71,7 @@ with numbered as materialized (
     select t.id, t.tag_no from tags t join workbench.bitmap_tags b on b.epoch = %(epoch)s and b.tag_no = t.tag_no
 )
 select w.no::integer - 1, string_agg(int4send(n.tag_no), '')
-from unnest(%(junction_sources)s::text[], %(ids)s::integer[]) with ordinality w (source, id, no)
+from unnest(%(junction_sources)s::text[], %(content_ids)s::integer[]) with ordinality w (source, id, no)
 cross join lateral (
     select k.tag_id from content_tags k where k.content_id = w.id and k.content_source = w.source offset 0
 ) k
@@ -179,7 +179,7 @@ where c.epoch = %(epoch)s and c.creator_id = s.creator_id and c.span = s.span an
 -- The marks that this snapshot sees, of the items named; of one that waits, all but the newest. Those of writers
 -- in flight are not seen, and stay. What the epoch that is being built has not seen, it will need.
 with settled as (
-    select * from unnest(%(sources)s::text[], %(ids)s::integer[], %(keep)s::text[]) h (source_type, content_id, keep)
+    select * from unnest(%(sources)s::text[], %(content_ids)s::integer[], %(keep)s::text[]) h (source_type, content_id, keep)
 ), taken as (
     delete from workbench.bitmap_marks m using settled h
     where m.source_type = h.source_type and m.content_id = h.content_id and m.ctid is distinct from h.keep::tid
@@ -192,7 +192,7 @@ where s.building is not null and not pg_visible_in_snapshot(t.changed_by, s.buil
 
 -- name: advance
 update workbench.bitmap_state
-set version = version + 1, chunks = %(chunks)s, ranks = %(ranks)s, sealed_at = clock_timestamp(),
+set version = version + 1, chunks = %(chunk_count)s, ranks = %(ranks)s, sealed_at = clock_timestamp(),
     end_at = coalesce(%(end_at)s::timestamptz, end_at), end_source = coalesce(%(end_source)s::text, end_source),
     end_id = coalesce(%(end_id)s::integer, end_id);
 

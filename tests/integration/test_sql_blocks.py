@@ -56,6 +56,8 @@ FIRST_STAGE_OF = {
     "create_tag_bitmaps": ATTACHED,
     "bitmap_marks": ATTACHED,
     "bitmap_build": ATTACHED,
+    "bitmap_seal": ATTACHED,
+    "bitmap_health": ATTACHED,
     "create_gallery_stats": ATTACHED,
     "statistics": ATTACHED,
     "tag_stats": ATTACHED,
@@ -86,6 +88,7 @@ TEMPORARY = {
     "content": ["stage"],
     "generation": ["stage_tags", "stage_items", "index_tags"],
     "seed_tags": ["stage_tags", "stage_spellings"],
+    "bitmap_seal": ["stage_bits", "stage_chunks", "stage_places", "stage_creators"],
     "tag_stats": ["stage_tags", "stage_creators", "stage_sample"],
 }
 NOT_EXPLAINABLE = ("comment", "create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter", "comment")
@@ -121,6 +124,10 @@ VALUES: dict[str, object] = {
     "marks": "mark_content",
     "server_started": NOW, "database": 1, "epoch": 1, "built_at": NOW, "version": 1, "snapshot": "1:1:", "auto": "auto",
     "item_ids": [1], "partition": "items", "junction": "regular", "in_block": 127, "block_shift": 7,
+    "epoch": 1, "late_s": 2.0, "horizon": "2025-01-01", "after_at": "-infinity", "after_source": "",
+    "junction_sources": ["regular"], "chunks": [0], "version": 2, "sources": ["items"], "blocks": [0],
+    "creators": [uuid.UUID(int=5)], "spans": [0], "keep": [None], "ranks": 1, "end_at": "2025-01-01",
+    "end_source": "items", "end_id": 1, "chunk": 0, "span": 0, "tag_nos": [1], "content_ids": [1], "chunk_count": 1,
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
@@ -198,6 +205,8 @@ def test_every_statement_without_a_plan_is_known() -> None:
         ("catalog", "schema"), ("content", "copy_staged"), ("copy", "into"), ("generation", "clear_items"),
         ("generation", "drop_indexes"), ("seed_tags", "lock_tags"), ("catalog", "note_empty_at_adoption"),
         ("catalog", "note_adopted"), ("copy", "binary_into"),
+        ("catalog", "note_adopted"),
+        *(("bitmap_seal", f"copy_{what}") for what in ("bits", "chunks", "places", "creators")),
     }  # fmt: skip
 
 
@@ -211,6 +220,10 @@ def test_copies_find_the_columns_they_fill(connection: Connection, gallery: Gall
         cursor.execute(block("content", "stage").sql())
         with cursor.copy(block("content", "copy_staged").sql()):
             pass
+        for what in ("bits", "chunks", "places", "creators"):
+            cursor.execute(block("bitmap_seal", f"stage_{what}").sql())
+            with cursor.copy(block("bitmap_seal", f"copy_{what}").sql()):
+                pass
         assert cursor.rowcount == 0
 
 
