@@ -64,12 +64,12 @@ def _count_text(shape: Shape, strategy: str) -> bytes:
 
 def page_statement(shape: Shape, strategy: Strategy) -> Select[Any]:
     """Return the statement of a page; its rows are the page's, as they are read, and one more when there is more."""
-    return paged(shape, [_branch(shape, strategy, source) for source in shape.sources])
+    return paged(shape, [select(_branch(shape, strategy, source).subquery()) for source in shape.sources])
 
 
 def paged(shape: Shape, branches: Sequence[Select[Any]]) -> Select[Any]:
     """Return a page of what the branches of both sources found, with what only a shown row needs."""
-    found = union_all(*(select(branch.subquery()) for branch in branches)).subquery("found")
+    found = union_all(*branches).subquery("found")
     page = (
         select(found)
         .order_by(*order_by(shape, found.c, across=True))

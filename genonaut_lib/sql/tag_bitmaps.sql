@@ -55,7 +55,7 @@ where t.tag_no = any (%(tag_nos)s::integer[]) and r.ranks is not null;
 select p.ranks[(%(id)s::bigint & 127) + 1],
        exists (select from content_items_all i
                where i.source_type = %(source)s::text and i.id = %(id)s::bigint
-                 and i.created_at = %(value)s::timestamptz)
+                 and i.created_at = %(created_at)s::timestamptz)
 from workbench.bitmap_places p
 where p.epoch = %(epoch)s::integer and p.source_type = %(source)s::text and p.block = %(id)s::bigint >> 7;
 

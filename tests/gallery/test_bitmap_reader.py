@@ -5,32 +5,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from genonaut_lib.db.pool import AsyncConnection, open_session
-from genonaut_lib.errors import BitmapsUnavailable
+from genonaut_lib.db.pool import AsyncConnection
 from genonaut_lib.gallery.bitmaps.reader import Bitmaps
-from genonaut_lib.gallery.order import NEWEST, OLDEST, Position
-from genonaut_lib.gallery.query import EVERYTHING, MINE, Creators, GalleryQuery, Scope, TagMatch
+from genonaut_lib.gallery.order import NEWEST, OLDEST
+from genonaut_lib.gallery.page import Page
+from genonaut_lib.gallery.query import MINE, GalleryQuery
 from genonaut_lib.settings import BitmapSettings
-from genonaut_lib.vocabulary import ContentSource, tag_id
+from genonaut_lib.vocabulary import ContentSource
 from tests import bitmaps_plain
 from tests.factories import FIRST_DAY, Gallery
 from tests.gallery import oracle
-from tests.gallery.built import TAGS, Built, Template, next_of, previous_of
-from tests.gallery.queries import queries
+from tests.gallery.built import ITEMS, TAGS, Built, Template, next_of, previous_of
 from tests.gallery.test_conformance import QUERIES, SHARDS, fuzzed, must_show, shown, sides
 
 SNAPSHOT = b"begin isolation level repeatable read, read only"
-MOST_CARRIED_UNSEALED = 60
-"""Tags that fewer items carry have no bitmaps here, so that some of each filter's are answered by the junction."""
+LEAST_SHARE = 0.4
+"""Tags of a lesser share have no bitmaps here, so that some of most filters' are answered by the junction."""
+LEAST_ITEMS = int(LEAST_SHARE * sum(ITEMS.values()))
+CROWD = 40_000
+
+
+def bitmaps_of(cache_mb: int = 256) -> Bitmaps:
+    return Bitmaps(BitmapSettings(cache_mb=cache_mb, least_share=LEAST_SHARE, filter_max=CROWD * 2))
 
 
 @dataclass
@@ -38,8 +42,8 @@ class Readers:
     """A gallery with an index, and two ways to read it: with memory between requests, and without."""
 
     built: Built
-    kept: Bitmaps = field(default_factory=lambda: Bitmaps(BitmapSettings()))
-    bare: Bitmaps = field(default_factory=lambda: Bitmaps(BitmapSettings(cache_mb=0)))
+    kept: Bitmaps = field(default_factory=bitmaps_of)
+    bare: Bitmaps = field(default_factory=lambda: bitmaps_of(0))
 
     @property
     def both(self) -> tuple[Bitmaps, Bitmaps]:
@@ -53,6 +57,10 @@ class Readers:
             assert shown(alone.page) == shown(reading.page)
             assert alone.total is None
             return reading.page, reading.total, await bitmaps.total(session, query)
+
+    async def page(self, query: GalleryQuery) -> Page:
+        async with snapshot(self.built.session) as session:
+            return (await self.kept.page(session, query, total=False)).page
 
     async def facets(self, bitmaps: Bitmaps, query: GalleryQuery, top: int) -> list[tuple[str, int]]:
         async with snapshot(self.built.session) as session:
@@ -112,7 +120,7 @@ def change_some(built: Built) -> None:
 def readers(request: pytest.FixtureRequest, template: Template) -> Iterator[Readers]:
     """A gallery whose index is up to date, or has marks of every kind."""
     with template.copy() as built:
-        bitmaps_plain.build(built.connection, MOST_CARRIED_UNSEALED)
+        bitmaps_plain.build(built.connection, LEAST_ITEMS)
         if request.param == "marked":
             change_some(built)
         yield Readers(built)
@@ -126,6 +134,73 @@ def test_bitmaps_show_and_count_what_the_oracle_does(shard: int, readers: Reader
 
 
 @pytest.mark.timeout(3600)
-def test_bitmaps_count_facets_as_the_oracle_does(readers: Readers) -> None:
+@pytest.mark.parametrize("top", [1, 3, 12, 50])
+def test_bitmaps_count_facets_as_the_oracle_does(top: int, readers: Readers) -> None:
     """Tags and counts in order, of random queries, those without bitmaps included."""
-    fuzzed(readers.built, 0, QUERIES, lambda query: readers.check_facets(query, 12))
+    fuzzed(readers.built, top, QUERIES * 2, lambda query: readers.check_facets(query, top))
+
+
+@pytest.fixture(scope="module")
+def crowd(template: Template) -> Iterator[Readers]:
+    """A gallery of several chunks, with ties, private items and several creators, and marks of every kind."""
+    with template.copy() as built:
+        bitmaps_plain.generate(built.connection, CROWD)
+        crowded(built)
+        bitmaps_plain.build(built.connection, CROWD // 10)
+        change_some(built)
+        yield Readers(built)
+
+
+def crowded(built: Built) -> None:
+    """Make the generated items differ in what they were all alike in."""
+    users = [built.user(name) for name in ("ada", "grace", "alan")]
+    built.connection.execute(
+        "update content_items_all set is_private = id %% 7 = 0, creator_id = (%s::uuid[])[id %% 3 + 1],"
+        " created_at = date_trunc('minute', created_at) where id > 100",
+        [users],
+    )
+
+
+@pytest.mark.timeout(3600)
+def test_bitmaps_show_what_the_oracle_does_over_several_chunks(crowd: Readers) -> None:
+    """Random queries of some forty thousand items in three chunks."""
+    fuzzed(crowd.built, 0, QUERIES // 4, crowd.check)
+
+
+@pytest.mark.timeout(3600)
+def test_walks_over_several_chunks_show_each_item_once_both_ways(crowd: Readers) -> None:
+    """Pages of a hundred from one end to the other and back, by the cursors that each page gives."""
+    viewer = crowd.built.user("ada")
+    for sort in (NEWEST, OLDEST):
+        query = GalleryQuery(tags=(TAGS[0],), viewer=viewer, scope=MINE, page_size=100, sort=sort)
+        there = walked(crowd, query, next_of)
+        assert [key for page in there for key in page.keys] == [row.key for row in crowd.built.oracle.found(query)]
+        last = replace(query, before=there[-1].previous_position)
+        back = walked(crowd, last, previous_of)[::-1]
+        assert [page.keys for page in back] == [page.keys for page in there[:-1]]
+
+
+def walked(readers: Readers, query: GalleryQuery | None, turn: Callable[..., GalleryQuery | None]) -> list[Page]:
+    pages = []
+    while query is not None:
+        pages.append(readers.built.run(readers.page(query)))
+        query = turn(query, pages[-1])
+    return pages
+
+
+@pytest.mark.parametrize("place", range(0, 155, 7))
+def test_a_position_whose_item_is_gone_keeps_its_place(place: int, own: Built) -> None:
+    """A page continues where a deleted, a moved or a retagged item stood, whether or not that is sealed yet."""
+    bitmaps_plain.build(own.connection)
+    row = own.oracle.found(GalleryQuery())[place % len(own.oracle.found(GalleryQuery()))]
+    position = row.position(NEWEST.field)
+    readers = Readers(own)
+    table = ContentSource.from_junction(row.source).table
+    for change in ("update {} set created_at = created_at + interval '1 year'", "delete from {}"):
+        own.connection.execute(f"{change.format(table)} where id = {row.id}".encode())
+        own.look_again()
+        for _ in range(2):
+            for ways in ({"after": position}, {"before": position}):
+                for sort in (NEWEST, OLDEST):
+                    readers.check(GalleryQuery(page_size=9, sort=sort, **ways))
+            bitmaps_plain.build(own.connection)

@@ -203,5 +203,7 @@ def by_source(signed: Ranks) -> dict[ContentSource, list[int]]:
 
 
 def _within(ranks: Ranks, window: Window) -> Ranks:
+    if not len(ranks):
+        return ranks
     low, high = np.searchsorted(ranks, (window.low * CHUNK, window.high * CHUNK))
     return ranks[low:high]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,15 +145,21 @@ class Operands:
 
     async def rank_of(self, position: Position) -> int | None:
         """Return the rank of the item at a position by created_at; None where it has none or lies elsewhere by now."""
-        rows = await self.rows("place", source=position.source.partition, id=position.id, value=position.value)
+        rows = await self.rows("place", source=position.source.partition, id=position.id, created_at=position.value)
         return rows[0][0] if rows and rows[0][1] else None
 
     async def rows(self, name: str, **values: Any) -> list[Any]:
         """Return the rows of a block of tag_bitmaps.sql, read in binary; it may bind the epoch."""
         values["epoch"] = self.view.state.epoch
         async with self.connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-            await cursor.execute(block("tag_bitmaps", name).sql(), values)
+            await cursor.execute(_text(name), values)
             return await cursor.fetchall()
+
+
+@functools.cache
+def _text(name: str) -> bytes:
+    """Return a block as text; psycopg parses it once then, and not for every request."""
+    return block("tag_bitmaps", name).sql().as_bytes(None)
 
 
 def _unknown(strip: Strip, window: Window) -> Window:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from psycopg.rows import dict_row, tuple_row
 
 from genonaut_lib.errors import BitmapsUnavailable
+from genonaut_lib.gallery.bitmaps import loading
 from genonaut_lib.gallery.bitmaps.algebra import by_source
 from genonaut_lib.gallery.bitmaps.bounds import bound_of, key_of
 from genonaut_lib.gallery.bitmaps.fetching import Ids, count_text, found_text, order_of, page_text, rest_of, values_with
@@ -125,7 +126,8 @@ class Asked:
         if number <= offset:
             return page_of(self.query, [])
         values = values_with(self.query, ids, offset=offset, reach=offset + self.query.page_size + 1)
-        async with self.sieve.operands.connection.cursor(row_factory=dict_row) as cursor:
+        async with self.sieve.operands.connection.cursor(row_factory=dict_row, binary=True) as cursor:
+            loading.adapt(cursor.adapters)
             await cursor.execute(page_text(rest), values, prepare=None if self.by_rank else False)
             return page_of(self.query, await cursor.fetchall())
 
