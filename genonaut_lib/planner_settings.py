@@ -42,13 +42,17 @@ COEFFICIENTS: Coefficients = {
         "statement": 1.2, "groups": 0.02, "shown": 0.06, "skipped": 0.0005, "sorted": 0.0003, "searched": 0.05,
         "scanned": 0.0008, "postings": 0.0003, "probes": 0.003, "fetched": 0.003, "walked": 0.006,
     },
+    "bitmap": {
+        "statement": 2.2, "groups": 0.01, "shown": 0.06, "skipped": 1e-06, "bitmaps": 0.00025, "postings": 0.0003,
+        "marked": 0.0001, "handed_on": 0.003,
+    },
 }  # fmt: skip
 """Milliseconds for each unit of each feature of a strategy's work; `gallery.costs` says what is counted.
 
 Fitted by `tuning.planner_fit` to 247 queries under every strategy, on two cores with warm buffers: 99 each on
 30,000 items of shape adversarial and 60,000 of zipf, 49 on 1,175,000 dense ones with 88 million
-relationships; 60_tune_planner fits them to the machine at hand. Of `searched`, `scanned` and
-`materialized_view` nothing was measured there: those are estimates.
+relationships; 60_tune_planner fits them to the machine at hand. Of `searched`, `scanned`,
+`materialized_view` and `bitmap` nothing was measured there: those are estimates.
 """
 
 

@@ -17,6 +17,9 @@ milliseconds (`planner.coefficients`). The fit of coefficients and the choice re
     joined       rows of further postings brought together with the first
     grouped      rows put into groups and counted
     fetched      items that carry the tags, looked up by id, one by one
+    bitmaps      bitmaps, of one tag and one chunk each, that are brought together
+    marked       items that changed since the bitmaps were sealed, each held against the filter
+    handed_on    ids that the bitmaps leave for a search or another sort to be looked up
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from genonaut_lib.gallery.bitmaps.standing import UNKNOWN, Standing
 from genonaut_lib.gallery.estimates import Portrait
 from genonaut_lib.gallery.order import SortField
 from genonaut_lib.gallery.query import GalleryQuery, Group
@@ -55,13 +59,18 @@ class Outlook:
 
     `groups` are its groups in the order in which they are looked up, as in the portraits, whose `rows`
     have the search in them. `reach` is how many matching rows are needed before the page is full, its
-    offset and the row that tells of a next page included; None for a count, which needs all.
+    offset and the row that tells of a next page included; None for a count, which needs all. `totals`
+    says that a page is to have its total, `bitmaps` how the tag bitmap index stands, and `rare_rows` how many
+    rows the junction has of those named tags, wanted or not, that have no bitmaps.
     """
 
     query: GalleryQuery
     groups: tuple[Group, ...]
     portraits: tuple[Portrait, ...]
     reach: int | None
+    bitmaps: Standing = UNKNOWN
+    totals: bool = False
+    rare_rows: float = 0.0
 
     @functools.cached_property
     def matching(self) -> float:

@@ -75,16 +75,17 @@ async def count(
     if mode is CountMode.NONE:
         return NOT_COUNTED
     if not query.sources:
-        return _exactly(0)
+        return exactly(0)
     if mode is CountMode.ESTIMATED:
         return await _estimated(connection, query, statistics)
     if mode is CountMode.EXACT:
-        return _exactly(await _counted(connection, query, choice))
+        return exactly(await _counted(connection, query, choice))
     number = await _counted_within(connection, query, choice, budget_ms)
-    return await _estimated(connection, query, statistics) if number is None else _exactly(number)
+    return await _estimated(connection, query, statistics) if number is None else exactly(number)
 
 
-def _exactly(number: int) -> Total:
+def exactly(number: int) -> Total:
+    """Return an exact total."""
     return Total(CountMode.EXACT, number, number, number)
 
 

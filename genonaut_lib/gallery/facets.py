@@ -19,6 +19,7 @@ from sqlalchemy.types import BigInteger, Integer
 from genonaut_lib.db.pool import AsyncConnection
 from genonaut_lib.db.schema import content_tags, tags
 from genonaut_lib.errors import InvalidInput
+from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from genonaut_lib.gallery.clauses import Shape, shape_of, values_of, word
 from genonaut_lib.gallery.compiling import text_of
 from genonaut_lib.gallery.facet_sampling import SAMPLE, FacetCount, SamplePlan, only, sample_tags
@@ -84,6 +85,16 @@ async def facets(
         return exact
     found = await sample_tags(connection, question.query, plan, budget_ms / 1_000)
     return Facets(_highest(found.counts, top), sampled=True, sample_size=found.items)
+
+
+async def exact_facets(connection: AsyncConnection, bitmaps: Bitmaps, query: GalleryQuery, top: int = 50) -> Facets:
+    """Return the `top` tags as `facets` does, exactly and at once, by the tag bitmap index.
+
+    The connection is inside a transaction that reads one snapshot. Raises BitmapsUnavailable where the
+    index cannot say, and InvalidInput for `top` out of range.
+    """
+    _require(top, 0)
+    return Facets(await bitmaps.facets(connection, unpaged(query), top) if query.sources else ())
 
 
 def unpaged(query: GalleryQuery) -> GalleryQuery:
@@ -167,4 +178,6 @@ def _highest(counts: Sequence[FacetCount], top: int) -> tuple[FacetCount, ...]:
     return tuple(sorted(counts, key=lambda one: (-one.count, one.name))[:top])
 
 
-__all__ = ["MOST_FACETS", "SAMPLE", "FacetCount", "Facets", "SamplePlan", "exact_text", "facets", "unpaged"]
+__all__ = [
+    "MOST_FACETS", "SAMPLE", "FacetCount", "Facets", "SamplePlan", "exact_facets", "exact_text", "facets", "unpaged",
+]  # fmt: skip

@@ -15,22 +15,24 @@ from psycopg import sql
 
 from genonaut_lib.db.pool import AsyncConnection, Pool, open_pool
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import CursorKeyMissing, InvalidInput, ViewMissing
-from genonaut_lib.gallery import counts, labels
+from genonaut_lib.errors import BitmapsUnavailable, CursorKeyMissing, InvalidInput, ViewMissing
+from genonaut_lib.gallery import labels
+from genonaut_lib.gallery.answering import EXACTLY, Answering, Asked
+from genonaut_lib.gallery.bitmaps.standing import Standing, Unready
 from genonaut_lib.gallery.clauses import shape_of, values_of
-from genonaut_lib.gallery.counting import counting_strategy
-from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total
+from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total, exactly
 from genonaut_lib.gallery.cursor import Signer, open_signer
+from genonaut_lib.gallery.facets import Facets, facets
 from genonaut_lib.gallery.feedback import Feedback
 from genonaut_lib.gallery.knowledge import NOTHING_KNOWN, Knowledge, Known
-from genonaut_lib.gallery.page import Page, read_page
-from genonaut_lib.gallery.planner import Choice, choose, choose_for_count, require_few_tags
+from genonaut_lib.gallery.page import Page
+from genonaut_lib.gallery.planner import Choice, choose, choose_for_count, choose_with_total, require_few_tags
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.gallery.reading import reading, timed
 from genonaut_lib.gallery.request import GalleryRequest, to_query
 from genonaut_lib.gallery.sightings import seen_in_count, seen_on_page
 from genonaut_lib.gallery.statement import page_text
-from genonaut_lib.gallery.strategies import strategy_named
+from genonaut_lib.gallery.strategies import BITMAP, approach_named
 from genonaut_lib.gallery.telemetry import Answered, Telemetry
 from genonaut_lib.settings import Settings
 
@@ -66,22 +68,6 @@ class Explanation:
     document: tuple[Mapping[str, Any], ...]
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A request on its way: what is asked, what is known, what was chosen, and the time each part took."""
-
-    query: GalleryQuery
-    count: CountMode
-    known: Known
-    choice: Choice
-    parts: dict[str, float]
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the page comes from a view, as it was some time ago."""
-        return strategy_named(self.choice.strategy).stale
-
-
 class Gallery:
     """The gallery of one environment, read over a pool of sessions.
 
@@ -93,8 +79,9 @@ class Gallery:
         self._pool = pool
         self._settings = settings
         self._knobs = settings.planner
-        self._knowledge = Knowledge(pool, settings.planner.stats.freshness_seconds)
+        self._knowledge = Knowledge(pool, settings.planner.stats.freshness_seconds, settings.bitmaps)
         self._feedback = Feedback()
+        self._answering = Answering(pool, settings, self._feedback)
         self._telemetry = Telemetry(settings.planner.telemetry)
         self._signer: Signer | None = None
 
@@ -128,17 +115,19 @@ class Gallery:
         """Return the page of a query, with its total if it is asked for, by the planner's strategy or a given one.
 
         A page and its total are of one snapshot. Where no source is read, the database is not asked.
+        The bitmaps give every total exactly, an estimated one too: it is what it says it is.
+
         Raises InvalidInput for too many tags and for a strategy that is unknown or may not answer this
-        query, ViewMissing for one whose view is not there, QueryTimedOut for a statement over the knob
-        `planner.statement_timeout_ms`.
+        query, ViewMissing for one whose view is not there, BitmapsUnavailable for `bitmap` where the index
+        cannot answer, QueryTimedOut for a statement over the knob `planner.statement_timeout_ms`.
         """
         started = time.perf_counter()
         asked = await self._planned(query, count, strategy)
         if query.sources:
-            page, total = await self._read(asked)
+            asked, page, total = await self._answered(asked)
             self._learn(asked, page, total)
         else:
-            page, total = Page(), _whole(asked, Page()) or NOT_COUNTED
+            page, total = Page(), NOT_COUNTED if count is CountMode.NONE else exactly(0)
         following, previous = await self._cursors(query, page)
         asked.parts["total"] = (time.perf_counter() - started) * 1000
         return Answer(page, total, asked.choice, following, previous, asked.parts, asked.known.refreshed_at)
@@ -148,12 +137,13 @@ class Gallery:
     ) -> Explanation:
         """Execute the page of a query under EXPLAIN, in a read-only transaction under a time limit.
 
-        The limit is `planner.statement_timeout_ms` unless another is given. Raises as `page` does, and
-        InvalidInput for a query that reads no source.
+        Where the bitmaps would answer, the best strategy that is a statement is explained in their place,
+        and the choice says so. The limit is `planner.statement_timeout_ms` unless another is given. Raises
+        as `page` does, and InvalidInput for a query that reads no source.
         """
         if not query.sources:
             raise InvalidInput("The query reads no source, so there is nothing to explain.", hint="Select a source.")
-        choice = (await self._planned(query, CountMode.NONE, strategy)).choice
+        choice = self._stated(await self._planned(query, CountMode.NONE, strategy))
         page = sql.SQL(page_text(shape_of(query), choice.strategy).decode())
         statement = block("explain", "analyzed").sql(statement=page)
         limit = self._knobs.statement_timeout_ms if limit_ms is None else limit_ms
@@ -163,50 +153,92 @@ class Gallery:
         assert row is not None
         return Explanation(query, choice, tuple(row[0]))
 
+    async def facets(self, query: GalleryQuery, top: int = 50) -> Facets:
+        """Return the `top` tags of all items the query means, its page and order ignored.
+
+        Exactly and at once where the tag bitmap index serves; else within `planner.count_budget_ms`, or from
+        a sample. Raises InvalidInput for too many tags and for `top` out of range.
+        """
+        require_few_tags(query, self._knobs)
+        known = await self._knowledge.current() if query.sources else NOTHING_KNOWN
+        count = choose_for_count(query, known.statistics, self._knobs, bitmaps=known.bitmaps)
+        if BITMAP.name not in count.unfit:
+            try:
+                return await self._answering.facets(query, top)
+            except BitmapsUnavailable:
+                self._knowledge.look_at_bitmaps_soon()
+        choice = choose(query, known.statistics, self._knobs, feedback=self._feedback)
+        async with self._pool.connection() as connection:
+            return await facets(connection, query, top=top, budget_ms=self._knobs.count_budget_ms, choice=choice)
+
     async def tag_names(self, tags: Collection[uuid.UUID]) -> Mapping[uuid.UUID, str]:
         """Return the names of tags by id; a tag that is no more has none."""
         async with self._pool.connection() as connection:
             return await labels.tag_names(connection, tags)
 
-    async def _planned(self, query: GalleryQuery, count: CountMode, strategy: str | None) -> _Asked:
+    async def _planned(self, query: GalleryQuery, count: CountMode, strategy: str | None) -> Asked:
         require_few_tags(query, self._knobs)
         known = await self._knowledge.current() if query.sources else NOTHING_KNOWN
         parts: dict[str, float] = {}
         with timed(parts, "plan"):
-            ready = known.view_ready(self._knobs)
-            choice = choose(query, known.statistics, self._knobs, feedback=self._feedback, view_ready=ready)
+            choice = self._chosen(query, count, known, known.bitmaps)
         if strategy is not None:
-            choice = _forced(query, choice, strategy, known)
-        return _Asked(query, count, known, choice, parts)
+            choice = self._forced(query, choice, strategy, known)
+        return Asked(query, count, known, choice, parts, known.bitmaps, strategy)
 
-    async def _read(self, asked: _Asked) -> tuple[Page, Total]:
-        counts_too = asked.count is not CountMode.NONE
-        async with reading(self._pool, self._knobs.statement_timeout_ms, one_snapshot=counts_too) as connection:
-            with timed(asked.parts, "page"):
-                choice = asked.choice
-                page = await read_page(connection, asked.query, choice.strategy, choice.ranked or None)
-            total = _whole(asked, page)
-            return page, await self._count(connection, asked) if total is None else total
+    def _chosen(self, query: GalleryQuery, count: CountMode, known: Known, bitmaps: Standing) -> Choice:
+        chooses = choose_with_total if count in EXACTLY else choose
+        ready = known.view_ready(self._knobs)
+        return chooses(query, known.statistics, self._knobs, feedback=self._feedback, view_ready=ready, bitmaps=bitmaps)
 
-    async def _count(self, connection: AsyncConnection, asked: _Asked) -> Total:
-        known = asked.known
-        choice = choose_for_count(asked.query, known.statistics, self._knobs, feedback=self._feedback)
-        with timed(asked.parts, "count"):
-            total = await counts.count(
-                connection, asked.query, asked.count,
-                choice=choice, statistics=known.statistics, budget_ms=self._knobs.count_budget_ms,
-            )  # fmt: skip
-        counted_by = replace(choice, strategy=counting_strategy(choice, asked.query))
-        seen = seen_in_count(total, counted_by, asked.parts["count"])
-        if seen is not None:
-            self._feedback.learn(asked.query, known.statistics, seen)
-        return total
+    def _forced(self, query: GalleryQuery, choice: Choice, name: str, known: Known) -> Choice:
+        """Return the choice of a strategy that was asked for by name; what the planner thought stays in it."""
+        if approach_named(name).stale and not query.stale:
+            problem = f"{name} answers from a view that was refreshed some time ago, and the query does not allow that."
+            raise InvalidInput(problem, hint="Allow stale answers, or name another strategy.", field="strategy")
+        if approach_named(name).stale and known.view_refreshed_at is None:
+            raise ViewMissing(hint=f"Name another strategy than {name}, or make the view and fill it.")
+        if name == BITMAP.name and not self._settings.bitmaps.enabled:
+            problem = "The tag bitmap index is switched off."
+            raise BitmapsUnavailable(problem, hint="Set bitmaps.enabled, or name another strategy.")
+        reason = f"asked for; the planner would take {choice.strategy}: {choice.reason}"
+        return replace(choice, strategy=name, reason=reason, estimated_ms=choice.considered.get(name), seed_rows=None)
 
-    def _learn(self, asked: _Asked, page: Page, total: Total) -> None:
+    def _stated(self, asked: Asked) -> Choice:
+        """Return the choice as far as EXPLAIN can show it: the best statement where there would be none."""
+        if not asked.by_bitmaps:
+            return asked.choice
+        why = "it brings bitmaps together and is not one statement that EXPLAIN could show"
+        choice = self._chosen(asked.query, CountMode.NONE, asked.known, Unready(why))
+        reason = f"explained in place of {BITMAP.name}, since {why}: {choice.reason}"
+        return replace(choice, reason=reason)
+
+    async def _answered(self, asked: Asked) -> tuple[Asked, Page, Total]:
+        """Read what was asked; where the bitmaps were to answer and cannot, by the next best strategy."""
+        try:
+            return asked, *await self._answering.answer(asked)
+        except BitmapsUnavailable as problem:
+            self._knowledge.look_at_bitmaps_soon()
+            if asked.forced == BITMAP.name:
+                raise
+            again = self._without_bitmaps(asked, problem)
+        return again, *await self._answering.answer(again)
+
+    def _without_bitmaps(self, asked: Asked, problem: BitmapsUnavailable) -> Asked:
+        bitmaps = Unready(problem.message)
+        if asked.forced is not None:
+            return replace(asked, bitmaps=bitmaps)
+        choice = self._chosen(asked.query, asked.count, asked.known, bitmaps)
+        reason = f"{choice.reason}; the bitmaps could not answer: {problem.message}"
+        return replace(asked, bitmaps=bitmaps, choice=replace(choice, reason=reason))
+
+    def _learn(self, asked: Asked, page: Page, total: Total) -> None:
         query, statistics, milliseconds = asked.query, asked.known.statistics, asked.parts["page"]
         # A view's rows are those of another moment, and teach nothing of the filter as it is now.
         if not asked.is_stale:
             self._feedback.learn(query, statistics, seen_on_page(query, page, asked.choice, milliseconds))
+        if asked.by_bitmaps and (seen := seen_in_count(total, asked.choice, milliseconds)) is not None:
+            self._feedback.learn(query, statistics, seen)
         answered = Answered(query, asked.choice, len(page.rows), milliseconds, total, statistics)
         self._telemetry.note(answered, datetime.now(UTC))
 
@@ -232,26 +264,3 @@ class Gallery:
         if self._signer is None:
             self._signer = await open_signer(self._settings, connection)
         return self._signer
-
-
-def _forced(query: GalleryQuery, choice: Choice, name: str, known: Known) -> Choice:
-    """Return the choice of a strategy that was asked for by name; what the planner thought stays in it."""
-    if strategy_named(name).stale and not query.stale:
-        problem = f"{name} answers from a view that was refreshed some time ago, and the query does not allow that."
-        raise InvalidInput(problem, hint="Allow stale answers, or name another strategy.", field="strategy")
-    if strategy_named(name).stale and known.view_refreshed_at is None:
-        raise ViewMissing(hint=f"Name another strategy than {name}, or make the view and fill it.")
-    reason = f"asked for; the planner would take {choice.strategy}: {choice.reason}"
-    return replace(choice, strategy=name, reason=reason, estimated_ms=choice.considered.get(name), seed_rows=None)
-
-
-def _whole(asked: _Asked, page: Page) -> Total | None:
-    """Return the total that the page itself tells: one that is the last, and whose number says what came before."""
-    if asked.count is CountMode.NONE:
-        return NOT_COUNTED
-    query = asked.query
-    begins = query.position is None and (query.page == 1 or bool(page.rows))
-    if asked.is_stale or page.has_next or not begins:
-        return None
-    number = (query.page - 1) * query.page_size + len(page.rows)
-    return Total(CountMode.EXACT, number, number, number)

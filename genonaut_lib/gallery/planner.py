@@ -1,8 +1,9 @@
 """Which strategy answers a query: a pure function of the query, the statistics, the knobs and what was seen before.
 
 Mode `cost` counts the work of every strategy that is fit and takes the cheapest. Mode `seed` follows
-the decision tree of the paper that first described this planner; it also decides where there are no
-statistics, since nothing can be counted then.
+the decision tree of the paper that first described this planner, which knows no bitmaps. The tree also
+decides where there are no statistics, since nothing can be counted then; but where the tag bitmap index
+serves, mode `cost` takes that, whose work is bounded whatever the tags.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.gallery import costs, estimates, reasons, seed_tree
+from genonaut_lib.gallery.bitmaps.standing import UNKNOWN, Ready, Standing
 from genonaut_lib.gallery.choice import Choice
 from genonaut_lib.gallery.costs import Features, Outlook
 from genonaut_lib.gallery.estimates import Estimate, Portrait, Survey
@@ -20,6 +22,7 @@ from genonaut_lib.gallery.feedback import NOTHING_SEEN, Feedback, Lesson, reach_
 from genonaut_lib.gallery.fitness import MODELS, Terms
 from genonaut_lib.gallery.query import GalleryQuery, Group
 from genonaut_lib.gallery.statistics import Statistics
+from genonaut_lib.gallery.strategies import BITMAP
 from genonaut_lib.settings import PlannerSettings
 
 
@@ -56,13 +59,33 @@ def choose(
     *,
     feedback: Feedback | None = None,
     view_ready: bool = False,
+    bitmaps: Standing | None = None,
 ) -> Choice:
     """Return the strategy for a page of the query.
 
-    `view_ready` says that the materialised view is there and fresh enough. Times are milliseconds in
-    the database. Never raises, whatever the statistics hold.
+    `view_ready` says that the materialised view is there and fresh enough, `bitmaps` how the tag bitmap
+    index stands. Times are milliseconds in the database. Never raises, whatever the statistics hold.
     """
-    return _decided(_case(Terms(query, knobs, view_ready), statistics, feedback, reach_of(query)), feedback)
+    terms = Terms(query, knobs, view_ready, bitmaps or UNKNOWN)
+    return _decided(_case(terms, statistics, feedback), feedback)
+
+
+def choose_with_total(
+    query: GalleryQuery,
+    statistics: Statistics | None,
+    knobs: PlannerSettings,
+    *,
+    feedback: Feedback | None = None,
+    view_ready: bool = False,
+    bitmaps: Standing | None = None,
+) -> Choice:
+    """Return the strategy for a page of the query that is to have its exact total; see `choose`.
+
+    The bitmaps find both at once; beside any other strategy's page the total is counted, as cheaply as
+    it can be. What is told of each strategy is its page alone.
+    """
+    terms = Terms(query, knobs, view_ready, bitmaps or UNKNOWN, totals=True)
+    return _decided(_case(terms, statistics, feedback), feedback)
 
 
 def choose_for_count(
@@ -72,30 +95,38 @@ def choose_for_count(
     *,
     feedback: Feedback | None = None,
     view_ready: bool = False,
+    bitmaps: Standing | None = None,
 ) -> Choice:
     """Return the strategy for an exact count of the query's filter, which cannot stop early; see `choose`."""
-    return _decided(_case(Terms(query, knobs, view_ready), statistics, feedback, None), feedback)
+    terms = Terms(query, knobs, view_ready, bitmaps or UNKNOWN, pages=False, totals=True)
+    return _decided(_case(terms, statistics, feedback), feedback)
 
 
-def features(query: GalleryQuery, statistics: Statistics) -> Mapping[str, Features]:
+def features(
+    query: GalleryQuery, statistics: Statistics, bitmaps: Standing | None = None, *, totals: bool = False
+) -> Mapping[str, Features]:
     """Return the work of a page by strategy and feature (see `costs`): for every strategy that can answer the query.
 
-    Whether it is switched on, and whether its memory and seeds are within bounds, is not asked here.
+    Whether it is switched on, and whether its memory and seeds are within bounds, is not asked here; of
+    the bitmaps, whether they serve. With `totals` they find the page's total as well.
     """
     survey = estimates.survey(query, statistics)
     portraits = estimates.portray(query, statistics, survey)
     outlook = _outlook(query, survey, portraits, NOTHING_SEEN, reach_of(query))
-    able = MODELS if survey.groups else [reasons.PLAIN]
+    outlook = _with_bitmaps(outlook, statistics, bitmaps or UNKNOWN, totals=totals)
+    tagged = [name for name in MODELS if name != BITMAP.name] if survey.groups else [reasons.PLAIN]
+    able = [*tagged, BITMAP.name] if isinstance(outlook.bitmaps, Ready) else tagged
     return {name: MODELS[name].work(outlook) for name in able}
 
 
-def _case(terms: Terms, statistics: Statistics | None, feedback: Feedback | None, reach: int | None) -> _Case:
+def _case(terms: Terms, statistics: Statistics | None, feedback: Feedback | None) -> _Case:
     query, survey = terms.query, estimates.survey(terms.query, statistics)
     lesson = feedback.recall(query, statistics) if feedback else NOTHING_SEEN
     if statistics is None or not estimates.are_known(statistics):
         return _Case(terms, survey.ranked, _rarest(terms, survey, statistics), lesson, None, None, _unfit(terms, None))
     portraits = estimates.portray(query, statistics, survey)
-    outlook = _outlook(query, survey, portraits, lesson, reach)
+    outlook = _outlook(query, survey, portraits, lesson, reach_of(query) if terms.pages else None)
+    outlook = _with_bitmaps(outlook, statistics, terms.bitmaps, totals=terms.totals)
     estimate = lesson.corrected(estimates.summed(query, portraits))
     by_cost = terms.knobs.mode == "cost"
     rarest = survey.rarest_count if by_cost else _rarest(terms, survey, statistics)
@@ -113,6 +144,17 @@ def _outlook(
     if query.search and lesson.exact is None:
         portraits = tuple(_searched(one) for one in portraits)
     return Outlook(query, survey.groups, lesson.portraits(portraits), reach)
+
+
+def _with_bitmaps(outlook: Outlook, statistics: Statistics, bitmaps: Standing, *, totals: bool) -> Outlook:
+    """Put in how the index stands, and what it leaves to the junction."""
+    if not isinstance(bitmaps, Ready):
+        return outlook
+    query, sources = outlook.query, statistics.sources
+    rare = {*(tag for group in outlook.groups for tag in group), *query.exclude} - bitmaps.tags
+    known = [sources[source].cardinalities for source in query.sources if source in sources]
+    rows = sum(cardinalities.get(tag, 0) for cardinalities in known for tag in rare)
+    return replace(outlook, bitmaps=bitmaps, totals=totals, rare_rows=float(rows))
 
 
 def _searched(one: Portrait) -> Portrait:
@@ -136,17 +178,35 @@ def _decided(case: _Case, feedback: Feedback | None) -> Choice:
     knobs = case.terms.knobs
     works = _works(case)
     priced = {name: _price(case, name, work) for name, work in works.items()}
-    if not case.ranked:
+    if knobs.mode == "cost" and case.outlook is not None and (case.ranked or BITMAP.name in priced):
+        weighed = _with_totals(case, priced)
+        strategy = min(weighed, key=lambda name: (weighed[name], name))
+        reason = reasons.of_cost(case.outlook, works, weighed, case.rarest_count)
+    elif knobs.mode == "cost" and case.outlook is None and BITMAP.name not in case.unfit:
+        strategy, reason = BITMAP.name, reasons.BOUNDED
+    elif not case.ranked:
         strategy, reason = reasons.PLAIN, reasons.plain(works.get(reasons.PLAIN), priced.get(reasons.PLAIN))
-    elif knobs.mode == "cost" and case.outlook is not None:
-        strategy = min(priced, key=lambda name: (priced[name], name))
-        reason = reasons.of_cost(case.outlook, works, priced, case.rarest_count)
     else:
         overflowing = feedback.seeds_overflow(knobs.seed_candidate_cap) if feedback else False
         question = seed_tree.Question(len(case.ranked), case.rarest_count or 0, overflowing)
         strategy, reason = seed_tree.pick_strategy(question, knobs)
         reason = reason if case.outlook else f"no statistics: {reason}"
     return _choice(case, strategy, reason, priced)
+
+
+def _with_totals(case: _Case, priced: Mapping[str, float]) -> Mapping[str, float]:
+    """Return the prices with that of a count beside each page that does not bring its total along.
+
+    Where the bitmaps are not fit, all pages have the same count beside them, and it tells none apart.
+    """
+    assert case.outlook is not None
+    terms = case.terms
+    if not (terms.pages and terms.totals and BITMAP.name in priced):
+        return priced
+    counting = replace(case, terms=replace(terms, pages=False), outlook=replace(case.outlook, reach=None))
+    counting = replace(counting, unfit=_unfit(counting.terms, counting.outlook))
+    counted = min(_price(counting, name, work) for name, work in _works(counting).items())
+    return {name: price if MODELS[name].totals else price + counted for name, price in priced.items()}
 
 
 def _works(case: _Case) -> dict[str, Features]:
@@ -177,4 +237,4 @@ def _choice(case: _Case, strategy: str, reason: str, priced: Mapping[str, float]
     )
 
 
-__all__ = ["Choice", "Feedback", "choose", "choose_for_count", "features", "require_few_tags"]
+__all__ = ["Choice", "Feedback", "choose", "choose_for_count", "choose_with_total", "features", "require_few_tags"]

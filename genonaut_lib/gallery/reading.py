@@ -6,9 +6,12 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
 
+import psycopg
 from psycopg import errors as sqlstate
+from psycopg import sql
 
 from genonaut_lib.db.pool import AsyncConnection, Pool
+from genonaut_lib.db.statements import block
 from genonaut_lib.errors import QueryTimedOut
 
 
@@ -21,11 +24,7 @@ async def reading(pool: Pool, limit_ms: int, *, one_snapshot: bool) -> AsyncIter
     """
     started = time.monotonic()
     try:
-        async with pool.connection() as connection, connection.transaction():
-            if one_snapshot:
-                # lint: allow session-setting because SET TRANSACTION ends with its transaction
-                await connection.execute("set transaction isolation level repeatable read, read only")
-            await connection.execute("select set_config('statement_timeout', %s, true)", [f"{limit_ms}ms"])
+        async with pool.connection() as connection, begun(connection, limit_ms, one_snapshot=one_snapshot):
             yield connection
     except sqlstate.QueryCanceled as error:
         if (time.monotonic() - started) * 1000 < limit_ms:
@@ -34,6 +33,25 @@ async def reading(pool: Pool, limit_ms: int, *, one_snapshot: bool) -> AsyncIter
             f"A statement of the gallery took longer than {limit_ms:,} ms and was ended.",
             hint="Narrow the filter or raise planner.statement_timeout_ms; an exact count may be asked for as `auto`.",
         ) from error
+
+
+@contextlib.asynccontextmanager
+async def begun(connection: AsyncConnection, limit_ms: int, *, one_snapshot: bool) -> AsyncIterator[None]:
+    """Begin a transaction whose statements may take `limit_ms` each, in one round trip, and end it.
+
+    Both are one text of the simple protocol, as a pooler takes them too; a pipeline of single statements costs
+    asyncio more than the round trips it saves. A prepared statement cannot be two, so this one never is.
+    """
+    begin = block("gallery", "begin_snapshot" if one_snapshot else "begin")
+    await connection.execute(begin.sql(limit_ms=sql.Literal(limit_ms)), prepare=False)
+    try:
+        yield
+    except BaseException:
+        # What went wrong inside matters, not that a lost session cannot be rolled back; the pool drops that.
+        with contextlib.suppress(psycopg.Error):
+            await connection.rollback()
+        raise
+    await connection.commit()
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ from genonaut_lib.gallery.fitness import MODELS, many
 PLAIN = "time_walk"
 """What answers a query that names no tag."""
 
+BOUNDED = "no statistics: the work of the bitmaps is bounded, whatever the tags"
+
 
 def plain(work: Features | None, milliseconds: float | None) -> str:
     """Return why a query without tags walks."""
@@ -27,6 +29,8 @@ def of_cost(view: Outlook, works: Mapping[str, Features], priced: Mapping[str, f
 
 
 def _subject(view: Outlook, rarest_count: int | None) -> str:
+    if not view.groups:
+        return "no tags"
     items = many(rarest_count or 0, "item")
     if len(view.groups) > 1:
         return f"rarest tag carried by {items}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from genonaut_lib.gallery.choice import Choice
 from genonaut_lib.gallery.counts import CountMode, Total
 from genonaut_lib.gallery.feedback import Seen, reach_of
+from genonaut_lib.gallery.fitness import MODELS
 from genonaut_lib.gallery.page import Page
 from genonaut_lib.gallery.query import GalleryQuery
 
@@ -21,7 +22,7 @@ def seen_on_page(query: GalleryQuery, page: Page, choice: Choice, milliseconds: 
         rows=skipped + len(page.rows) + (1 if page.has_next else 0),
         is_exact=from_the_start and not page.has_next,
         milliseconds=milliseconds,
-        estimated_ms=choice.estimated_ms,
+        estimated_ms=_expected(choice),
         reach=reach_of(query),
         seed_rows=choice.seed_rows,
     )
@@ -31,6 +32,9 @@ def seen_in_count(total: Total, choice: Choice, milliseconds: float) -> Seen | N
     """Return what a count showed, None if it was not an exact one; `choice` is the count's own."""
     if total.kind is not CountMode.EXACT or total.value is None:
         return None
-    return Seen(
-        choice.strategy, total.value, is_exact=True, milliseconds=milliseconds, estimated_ms=choice.estimated_ms
-    )
+    return Seen(choice.strategy, total.value, is_exact=True, milliseconds=milliseconds, estimated_ms=_expected(choice))
+
+
+def _expected(choice: Choice) -> float | None:
+    """Return what was expected of the time, None where the time says nothing of the next answer's."""
+    return choice.estimated_ms if MODELS[choice.strategy].steady else None

@@ -4,3 +4,13 @@ select id, name from tags where id = any(%(tags)s);
 
 -- name: user_named
 select id from users where username = %(name)s;
+
+-- name: begin
+-- lint: allow ban-uncommitted-transaction because the request commits it, or rolls it back
+-- A request's transaction and the limit of each of its statements, in one round trip.
+begin; set local statement_timeout = {limit_ms};
+
+-- name: begin_snapshot
+-- lint: allow ban-uncommitted-transaction because the request commits it, or rolls it back
+-- The same where all statements are to see the gallery as it was at the first, and none may write.
+begin isolation level repeatable read, read only; set local statement_timeout = {limit_ms};

@@ -21,8 +21,8 @@ from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidInput, RowsDiffer
 from genonaut_lib.gallery.planner import Choice
 from genonaut_lib.gallery.query import GalleryQuery
-from genonaut_lib.gallery.strategies import STRATEGIES
-from genonaut_lib.migration import adoption, tag_stats
+from genonaut_lib.gallery.strategies import approaches
+from genonaut_lib.migration import adoption, bitmap_build, tag_stats
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.phases.drop_legacy_tags import CONFIRMATION, DropLegacyTags
 from genonaut_lib.migration.runner import apply_plan, verify_phase
@@ -67,7 +67,7 @@ class Effort:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        known = [ALL, CHOSEN, *STRATEGIES]
+        known = [ALL, CHOSEN, *approaches()]
         unknown = [name for name in self.strategies if name not in known]
         if unknown:
             hint = f"{nearest(unknown[0], known)}Known: {', '.join(known)}."
@@ -100,6 +100,8 @@ class GalleryBench:
             return self._measure(self.settings)
         with scratch.database(self.settings, "gallery_bench") as made:
             prepare(made, self.content, self.say)
+            self.say("building the tag bitmaps")
+            bitmap_build.build(made)
             return self._measure(made)
 
     def _measure(self, settings: Settings) -> dict[str, Any]:
@@ -114,7 +116,7 @@ class GalleryBench:
             self.say(f"{len(cases)} questions of the grid, {len(marks.cases)} landmarks")
             contests = enter(cases, wanted=self.effort.wanted)
             marked = enter(marks.cases, wanted=race.chosen_only)
-            clocks = clock_planner(contests, statistics, settings.planner)
+            clocks = clock_planner(contests, statistics, settings.planner, reader.bitmaps())
             race.run(reader, [*contests, *marked], self.effort.repeats, self.effort.seed, self.say)
             # Two short times make one ratio: they are read more often, in turn with one another only.
             race.run(reader, marked[:2], FURTHER * self.effort.repeats, self.effort.seed, self.say)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genonaut_lib.gallery.strategies import BITMAP
 from genonaut_lib.tuning.clocks import Clocks
 from genonaut_lib.tuning.race import Contest, Timing, percentile
 
@@ -99,7 +101,10 @@ def _clocks(clocks: Clocks) -> dict[str, float]:
 
 
 def _landmarks(marks: Sequence[Contest]) -> dict[str, Any]:
-    """Return the landmarks' figures: times of the server's own, None where a statement took too long."""
+    """Return the landmarks' figures: times of the server's own, None where a statement took too long.
+
+    The bitmaps are not one statement: of a page that they made it is the whole time, from Python.
+    """
     popular, far, *singles = marks
     worst = max(singles, key=_server_ms)
     return {
@@ -116,12 +121,15 @@ def _landmarks(marks: Sequence[Contest]) -> dict[str, Any]:
 
 def _server_ms(contest: Contest) -> float:
     """Return what the server needed, planning included; without end where it took too long."""
-    cost = contest.best.cost
-    return float("inf") if cost is None else cost.execution_ms + cost.planning_ms
+    best = contest.best
+    if best.cost is None:
+        return best.median_ms if best.strategy == BITMAP.name and not best.timed_out else float("inf")
+    return best.cost.execution_ms + best.cost.planning_ms
 
 
 def _finite(contest: Contest) -> float | None:
-    return None if contest.best.cost is None else _server_ms(contest)
+    milliseconds = _server_ms(contest)
+    return milliseconds if math.isfinite(milliseconds) else None
 
 
 def _case(contest: Contest, oracle: Oracle) -> dict[str, Any]:

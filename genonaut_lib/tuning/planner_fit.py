@@ -19,6 +19,7 @@ from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import CheckFailed
 from genonaut_lib.gallery import planner
+from genonaut_lib.gallery.bitmaps.standing import UNKNOWN, Standing
 from genonaut_lib.gallery.query import EVERYTHING, MINE, GalleryQuery, TagMatch
 from genonaut_lib.gallery.statistics import Statistics
 from genonaut_lib.settings import PlannerSettings, Settings
@@ -74,16 +75,17 @@ class Fit:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Every watched query measured under every strategy, and the statistics it was planned by."""
+    """Every watched query measured under every strategy, and the statistics and bitmaps it was planned by."""
 
     contests: tuple[Contest, ...]
     statistics: Statistics
+    bitmaps: Standing = UNKNOWN
 
     def observations(self) -> dict[str, list[Observation]]:
         """Return what was measured of each strategy whose features are known."""
         found: dict[str, list[Observation]] = {}
         for contest in self.contests:
-            features = planner.features(contest.query, self.statistics)
+            features = planner.features(contest.query, self.statistics, self.bitmaps)
             for name, timing in contest.timings.items():
                 if name in features:
                     one = Observation(features[name], timing.median_ms, over_limit=timing.timed_out)
@@ -101,7 +103,7 @@ class Sweep:
         """Return knobs with the fitted coefficients, tried on every watched query."""
 
         def choose(query: GalleryQuery, knobs: PlannerSettings) -> str:
-            return planner.choose(query, self.statistics, knobs).strategy
+            return planner.choose(query, self.statistics, knobs, bitmaps=self.bitmaps).strategy
 
         fitted = {name: one.coefficients for name, one in fits.items()}
         return propose(self.watched(), present, fitted, choose)
@@ -138,7 +140,7 @@ def sweep(settings: Settings, effort: Effort, say: Say = lambda line: None) -> S
         say(f"{len(asked)} queries, {effort.repeats} repeats")
         contests = race.enter(reader, asked, statistics, settings.planner, race.every_strategy)
         race.run(reader, contests, effort.repeats, effort.seed, say)
-    return Sweep(tuple(contests), statistics)
+        return Sweep(tuple(contests), statistics, reader.bitmaps())
 
 
 def settle(

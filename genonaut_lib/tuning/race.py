@@ -13,7 +13,7 @@ from genonaut_lib.gallery.clauses import shape_of
 from genonaut_lib.gallery.planner import Choice
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.gallery.statistics import Statistics
-from genonaut_lib.gallery.strategies import STRATEGIES
+from genonaut_lib.gallery.strategies import BITMAP, STRATEGIES
 from genonaut_lib.settings import PlannerSettings
 from genonaut_lib.tuning.grid import GridCase
 from genonaut_lib.tuning.timed_reads import ServerCost, TimedReader
@@ -80,23 +80,27 @@ def enter(
     wanted: Callable[[GalleryQuery, Choice], Sequence[str]],
 ) -> list[Contest]:
     """Return the questions ready to be read: planned, and put at the position their page starts from."""
-    contests = []
+    contests, bitmaps = [], reader.bitmaps()
     for case in cases:
-        there = planner.choose(case.query, statistics, knobs)
+        there = planner.choose(case.query, statistics, knobs, bitmaps=bitmaps)
         query = reader.positioned(case, there.strategy, there.ranked or None)
-        choice = planner.choose(query, statistics, knobs)
+        choice = planner.choose(query, statistics, knobs, bitmaps=bitmaps)
         contests.append(Contest(case, query, choice, {name: Timing(name) for name in wanted(query, choice)}))
     return contests
 
 
 def every_strategy(query: GalleryQuery, choice: Choice) -> list[str]:
-    """Return every strategy that can answer the query, whether the planner's knobs allow it or not."""
+    """Return every strategy that can answer the query, whether the planner's knobs allow it or not.
+
+    The bitmaps can where the planner thinks so: where they serve, and have something to offer.
+    """
     shape = shape_of(query)
-    return [
+    able = [
         name
         for name, strategy in STRATEGIES.items()
         if name == choice.strategy or (not strategy.stale and strategy.fits(shape) is None)
     ]
+    return able if BITMAP.name in choice.unfit else [*able, BITMAP.name]
 
 
 def chosen_only(_query: GalleryQuery, choice: Choice) -> list[str]:

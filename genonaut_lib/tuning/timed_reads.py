@@ -11,14 +11,18 @@ from typing import Any, Self, TypeVar
 from psycopg import errors
 
 from genonaut_lib.db.pool import AsyncConnection, open_session
-from genonaut_lib.db.statements import block
 from genonaut_lib.errors import CheckFailed
 from genonaut_lib.gallery import statistics
+from genonaut_lib.gallery.bitmaps import standing
+from genonaut_lib.gallery.bitmaps.reader import Bitmaps
+from genonaut_lib.gallery.bitmaps.standing import UNKNOWN, Standing
 from genonaut_lib.gallery.clauses import shape_of, values_of
-from genonaut_lib.gallery.page import read_page
+from genonaut_lib.gallery.page import Page, read_page
 from genonaut_lib.gallery.query import GalleryQuery, Group
+from genonaut_lib.gallery.reading import begun
 from genonaut_lib.gallery.statement import page_text
 from genonaut_lib.gallery.statistics import Statistics
+from genonaut_lib.gallery.strategies import BITMAP, STRATEGIES
 from genonaut_lib.settings import Settings
 from genonaut_lib.tuning.grid import GridCase, Reach
 from genonaut_lib.tuning.reader import Loop
@@ -50,6 +54,7 @@ class TimedReader:
     def __init__(self, settings: Settings, timeout_s: float) -> None:
         self.settings = settings
         self.timeout_s = timeout_s
+        self._bitmaps = Bitmaps(settings.bitmaps)
         self._loop = Loop()
         self._stack = contextlib.AsyncExitStack()
 
@@ -74,13 +79,21 @@ class TimedReader:
             raise CheckFailed("There are no statistics of this gallery yet.", hint="Run 50_refresh_tag_stats first.")
         return found
 
+    def bitmaps(self) -> Standing:
+        """Return how the tag bitmap index stands."""
+        return self._run(standing.look(self._connection, self.settings.bitmaps, UNKNOWN))
+
     def read(self, query: GalleryQuery, strategy: str, ranked: Ranked = None) -> Reading:
         """Read one page; one over the time limit took that limit and has no rows."""
         return self._run(self._read(query, strategy, ranked))
 
     def explain(self, query: GalleryQuery, strategy: str, ranked: Ranked = None) -> ServerCost | None:
-        """Return what one execution costs the server; None when it takes longer than the limit."""
-        return self._run(self._explain(query, strategy, ranked)) if query.sources else None
+        """Return what one execution costs the server; None when it takes longer than the limit.
+
+        None as well for the bitmaps, which are not one statement.
+        """
+        is_stated = query.sources and strategy in STRATEGIES
+        return self._run(self._explain(query, strategy, ranked)) if is_stated else None
 
     def positioned(self, case: GridCase, strategy: str, ranked: Ranked = None) -> GalleryQuery:
         """Return the case's query as it is to be timed: by the cursor before its page, where it asks for that.
@@ -94,10 +107,9 @@ class TimedReader:
 
     async def _read(self, query: GalleryQuery, strategy: str, ranked: Ranked) -> Reading:
         try:
-            async with self._connection.transaction():
-                await self._limit()
+            async with self._begun():
                 started = time.perf_counter()
-                page = await read_page(self._connection, query, strategy, ranked)
+                page = await self._page(query, strategy, ranked)
                 return Reading((time.perf_counter() - started) * 1000, tuple(page.keys))
         except errors.QueryCanceled:
             return Reading(self.timeout_s * 1000, None)
@@ -106,8 +118,7 @@ class TimedReader:
         # Clocks in every node would cost more than many a page; the time of the whole is told without them.
         text = b"explain (analyze, buffers, timing off, format json) " + page_text(shape_of(query), strategy)
         try:
-            async with self._connection.transaction():
-                await self._limit()
+            async with self._begun():
                 cursor = await self._connection.execute(text, values_of(query, ranked), prepare=False)
                 row = await cursor.fetchone()
         except errors.QueryCanceled:
@@ -118,15 +129,18 @@ class TimedReader:
     async def _position_before(self, query: GalleryQuery, strategy: str, ranked: Ranked) -> Any:
         before = replace(query, page=query.page - 1)
         try:
-            async with self._connection.transaction():
-                await self._limit()
-                return (await read_page(self._connection, before, strategy, ranked)).next_position
+            async with self._begun():
+                return (await self._page(before, strategy, ranked)).next_position
         except errors.QueryCanceled:
             return None
 
-    async def _limit(self) -> None:
-        limit = {"statement_timeout": f"{int(self.timeout_s * 1000)}ms"}
-        await self._connection.execute(block("gallery_bench", "limit_reads").sql(), limit)
+    async def _page(self, query: GalleryQuery, strategy: str, ranked: Ranked) -> Page:
+        if strategy == BITMAP.name:
+            return (await self._bitmaps.page(self._connection, query, total=False)).page
+        return await read_page(self._connection, query, strategy, ranked)
+
+    def _begun(self) -> contextlib.AbstractAsyncContextManager[None]:
+        return begun(self._connection, int(self.timeout_s * 1000), one_snapshot=True)
 
     def _run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         return self._loop.run(work)

@@ -6,18 +6,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from genonaut_lib.gallery.clauses import shape_of, values_of
+from genonaut_lib.gallery.counts import CountMode
 from genonaut_lib.gallery.page import Page, read_page
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.gallery.statement import count_text
 from genonaut_lib.gallery.strategies import STRATEGIES
-from tests.gallery.built import Built
+from tests.gallery.built import Built, Template
 from tests.gallery.oracle import Expected
 from tests.gallery.queries import queries
+from tests.gallery.served import Served, served_with_bitmaps, with_knobs
 
 QUERIES = int(os.environ.get("FUZZ_QUERIES", "1000"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -97,3 +101,29 @@ def test_every_strategy_counts_what_the_oracle_counts(shard: int, still: Built) 
             assert still.run(counts(still, query)) == dict.fromkeys(STRATEGIES, expected)
 
     fuzzed(still, shard, QUERIES // 5, check)
+
+
+@pytest.fixture(scope="module")
+def served(template: Template) -> Iterator[Served]:
+    """A gallery whose bitmaps are sealed in part: some tags have none, and some items changed since."""
+    with template.copy() as built:
+        settings = with_knobs(built.settings, "planner", max_tags=1_000)
+        with served_with_bitmaps(built, settings) as found:
+            yield found
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("strategy", ["bitmap", None])
+@pytest.mark.parametrize("shard", range(SHARDS))
+def test_the_gallery_with_bitmaps_answers_as_the_oracle_does(shard: int, strategy: str | None, served: Served) -> None:
+    """Rows and total in one answer, by the bitmaps and by whatever the planner takes."""
+
+    def check(query: GalleryQuery) -> None:
+        query = replace(query, stale=False)
+        expected, total = served.built.oracle.page(query), sum(served.built.oracle.counts(query).values())
+        found = served.page(query, CountMode.EXACT, strategy)
+        assert shown(found.page) == must_show(expected), found.choice
+        assert (found.page.has_previous, found.page.has_next) == sides(query, expected), found.choice
+        assert (found.total.kind, found.total.value) == (CountMode.EXACT, total), found.choice
+
+    fuzzed(served.built, shard, QUERIES // 2, check)

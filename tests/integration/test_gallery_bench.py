@@ -118,6 +118,7 @@ def test_a_gallery_of_its_own_is_measured_and_every_key_is_there(
     timings = [timing for case in found["cases"] for timing in case["strategies"].values()]
     assert all(list(timing) == TIMING for timing in timings)
     assert {timing["oracle"] for timing in timings} == {"same"}
+    assert any("bitmap" in case["strategies"] for case in found["cases"])
     assert databases(connection) <= before
     assert connection.execute("select id, tags from content_items").fetchall() == [(item, ["anime"])]
 

@@ -12,12 +12,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import pytest
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import DivisionByZero, ReadOnlySqlTransaction
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import Pool, open_pool
 from genonaut_lib.errors import CursorKeyMissing, InvalidCursor, InvalidInput, QueryTimedOut, ViewMissing
-from genonaut_lib.gallery import gallery as service
+from genonaut_lib.gallery import answering
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total
 from genonaut_lib.gallery.gallery import Answer
 from genonaut_lib.gallery.gallery import Gallery as Service
@@ -189,14 +189,14 @@ def test_a_total_is_that_of_the_moment_the_page_was_read(
     mode: CountMode, ask: Ask[Answer], filled: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written between the page and its count is in neither."""
-    real = service.read_page
+    real = answering.read_page
 
     async def read_and_write(*arguments: Any) -> Any:
         page = await real(*arguments)
         make_all_auto_half(filled.connection)
         return page
 
-    monkeypatch.setattr(service, "read_page", read_and_write)
+    monkeypatch.setattr(answering, "read_page", read_and_write)
     found, again = (ask(lambda gallery: gallery.page(BOTH, mode)) for _ in range(2))
     assert found.total == Total(CountMode.EXACT, 12, 12, 12)
     assert (again.total.value or 0) > 12
@@ -316,6 +316,25 @@ def test_a_statement_over_its_limit_is_ended_and_the_session_goes_on(
             return await (await connection.execute("show statement_timeout")).fetchone()
 
     assert runner.run(_on(pool, slow)) == ("0",)
+
+
+@pytest.mark.parametrize("one_snapshot", [True, False])
+def test_a_transaction_that_failed_leaves_its_session_fit_for_the_next(
+    one_snapshot: bool, pool: AbstractAsyncContextManager[Pool], runner: asyncio.Runner, filled: Gallery
+) -> None:
+    """It is rolled back, and the error is the one that was met; what is nested in it is a savepoint."""
+
+    async def fail(found: Pool) -> Any:
+        with pytest.raises(DivisionByZero):
+            async with reading(found, 1_000, one_snapshot=one_snapshot) as connection:
+                await connection.execute("select 1 / 0")
+        async with reading(found, 1_000, one_snapshot=one_snapshot) as connection:
+            with pytest.raises(DivisionByZero):
+                async with connection.transaction():
+                    await connection.execute("select 1 / 0")
+            return await (await connection.execute("select 1")).fetchone()
+
+    assert runner.run(_on(pool, fail)) == (1,)
 
 
 def test_one_snapshot_cannot_write(

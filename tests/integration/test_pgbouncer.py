@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from psycopg import conninfo, sql
 from genonaut_lib.db import advisory, engine, pooling
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.locks import Manner, run_ddl
+from genonaut_lib.db.pool import open_pool
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import LockNotAcquired, PoolerUnfit
+from genonaut_lib.gallery.reading import reading
 from genonaut_lib.migration import ledger, revisions
 from genonaut_lib.migration.indexes import build_index
 from genonaut_lib.migration.phases import PHASES, Context
@@ -235,3 +238,23 @@ def test_a_keeper_is_in_nobodys_way(session: Connection, pooled: Settings) -> No
     quick = DatabaseSettings(concurrent_wait_s=2)
     run_ddl(session, INDEX, quick, transactional=False)
     assert is_valid(session, KEYSET)
+
+
+def test_a_request_of_the_gallery_leaves_nothing_on_the_poolers_sessions(
+    session: Connection, pooled: Settings, settings: Settings
+) -> None:
+    """Snapshot and limit hold on whichever server session the transaction runs, and end with it."""
+    asked = "select current_setting('statement_timeout'), current_setting('transaction_isolation')"
+
+    async def request() -> list[object]:
+        found: list[object] = []
+        async with open_pool(pooled, sessions=1) as pool:
+            # More often than it takes psycopg to prepare a statement.
+            for _ in range(8):
+                async with reading(pool, 777, one_snapshot=True) as connection:
+                    found += await (await connection.execute(asked)).fetchall()
+        return found
+
+    with asyncio.Runner() as runner:
+        assert runner.run(request()) == [("777ms", "repeatable read")] * 8
+    assert found_by_others(pooled) == on_a_new_session(settings)

@@ -29,8 +29,8 @@ class Narrowing:
     items: FromClause = content_items_all
 
 
-class Strategy(Protocol):
-    """One shape of statement. Strategies differ in time, never in rows.
+class Approach(Protocol):
+    """One way to answer a query, by a statement or without one. Approaches differ in time, never in rows.
 
     A stale one answers only queries that allow that.
     """
@@ -44,10 +44,14 @@ class Strategy(Protocol):
         """Whether its answers may be as old as the materialised view."""
 
     def fits(self, shape: Shape) -> str | None:
-        """Return why the strategy has nothing to offer a shape, in words; None where it has.
+        """Return why it has nothing to offer a shape, in words; None where it has.
 
-        A planner leaves it out then. A statement is right all the same, for whoever forces it.
+        A planner leaves it out then. Its answer is right all the same, for whoever forces it.
         """
+
+
+class Strategy(Approach, Protocol):
+    """An approach that is one shape of statement."""
 
     def narrow(self, shape: Shape, source: ContentSource) -> Narrowing:
         """Return how items of a source are narrowed; the shape has at least one group of tags."""
