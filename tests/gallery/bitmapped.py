@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 import psycopg
 import pytest
-from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from psycopg import conninfo
 from pydantic import SecretStr
 
 from genonaut_lib.db.pool import AsyncConnection
+from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from genonaut_lib.gallery.clauses import shape_of, values_of
 from genonaut_lib.gallery.facets import exact_text, unpaged
 from genonaut_lib.gallery.page import read_page
@@ -36,7 +36,8 @@ from tests.gallery.queries import ANONYMOUS_SCOPES, SCOPES
 from tests.gallery.stirring import DATES, STIRRED_TAGS
 from tests.gallery.test_conformance import must_show, shown, sides
 
-KNOBS = BitmapSettings()
+KNOBS = BitmapSettings().model_copy(update={"filter_max": 1_000_000, "marks_max": 1_000_000})
+"""Nothing is refused for its size."""
 SMALL = KNOBS.model_copy(update={"cache_mb": 0})
 TOP = 1_000
 """More facets than there are tags."""

@@ -15,12 +15,13 @@ from typing import ClassVar
 
 import psycopg
 import pytest
-from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from hypothesis import HealthCheck, Phase, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from genonaut_lib.db.pool import open_session
+from genonaut_lib.errors import BitmapsBusy
+from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from genonaut_lib.migration import bitmap_build, bitmap_seal
 from genonaut_lib.settings import Settings
 from tests.gallery import bitmapped
@@ -82,7 +83,7 @@ class Machine(RuleBasedStateMachine):
     def act(self, op: Op) -> None:
         """Let somebody else do something, now and to its end."""
         if op.name == "seal":
-            with contextlib.suppress(psycopg.errors.LockNotAvailable):
+            with contextlib.suppress(psycopg.errors.LockNotAvailable, BitmapsBusy):
                 bitmap_seal.seal(self.settings, items=1 + op.a % 20, force=True)
         else:
             note(f"{op} {'done' if self.writers[0].run(op) else 'taken back'}")

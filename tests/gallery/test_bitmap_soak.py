@@ -24,11 +24,10 @@ from genonaut_lib.db.pool import open_session
 from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from genonaut_lib.migration import bitmap_build, bitmap_seal
 from genonaut_lib.settings import Settings
-from tests.gallery import bitmapped
 from tests.gallery.bitmapped import KNOBS, SMALL, Plain, asked, compare, snapshot
 from tests.gallery.built import DAYS, TAGS, Built, Template
 from tests.gallery.oracle import Row
-from tests.gallery.stirring import CHANGES, Op, Writer, drawn, writing
+from tests.gallery.stirring import Op, drawn, writing
 
 OPERATIONS = int(os.environ.get("SOAK_OPERATIONS", "400"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
