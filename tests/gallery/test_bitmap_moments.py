@@ -195,7 +195,7 @@ async def read_among_others(index: Index, moment: int, work: Callable[[Index], N
 def test_an_emptied_table_ends_the_service_until_the_next_build(table: str, index: Index) -> None:
     """TRUNCATE names no items, so nothing could be marked; not even a reader with memories answers."""
     index.audit()
-    index.gallery.connection.execute(f"truncate {table}".encode())
+    index.gallery.connection.execute(f"truncate {table} cascade".encode())
     for reader in (index.long, Bitmaps(KNOBS)):
         with pytest.raises(BitmapsUnavailable):
             index.gallery.run(unserved(reader, index.second))
