@@ -153,9 +153,8 @@ async def compare(bitmaps: Bitmaps, view: View, query: GalleryQuery, *, facets: 
 
 def difference(found: Answer, expected: Answer, query: GalleryQuery) -> str:
     """Say in a few lines how an answer is wrong."""
-    lines = [f"{query}"]
-    for name in ("sides", "total"):
-        lines.append(f"{name}: {getattr(found, name)}, must be {getattr(expected, name)}")
+    told = [f"{name}: {getattr(found, name)}, must be {getattr(expected, name)}" for name in ("sides", "total")]
+    lines = [f"{query}", *told]
     for name in ("rows", "facets"):
         wrong, right = getattr(found, name) or [], getattr(expected, name) or []
         lines += [f"{name}: {len(wrong)}, must be {len(right)}"]

@@ -45,7 +45,8 @@ class Index:
     long: Bitmaps = field(default_factory=lambda: Bitmaps(KNOBS))
 
     def stir(self, changes: int = 3) -> None:
-        assert any([self.writer.run(drawn(self.dice)) for _ in range(changes)]), self.writer.refusals
+        done = [self.writer.run(drawn(self.dice)) for _ in range(changes)]
+        assert any(done), self.writer.refusals
 
     def seal(self, items: int | None = None) -> None:
         bitmap_seal.seal(self.settings, items=items, force=True)

@@ -39,7 +39,7 @@ SHARED = tuple(uuid.uuid5(uuid.NAMESPACE_DNS, f"shared {number}") for number in 
 OWN = tuple(
     tuple(uuid.uuid5(uuid.NAMESPACE_DNS, f"own {writer} {number}") for number in range(3)) for writer in range(WRITERS)
 )
-"""Tags that one writer alone gives to items, deletes and makes anew: a deleted tag concerns everybody who carries it."""
+"""Tags that one writer alone gives to items, deletes and makes anew: deleting a tag concerns all who carry it."""
 CLASHES = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 
 
