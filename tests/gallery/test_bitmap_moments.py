@@ -21,7 +21,7 @@ from tests.gallery import bitmapped
 from tests.gallery.bitmapped import KNOBS, asked, audit, between_reads, between_statements, compare, impatient, seen
 from tests.gallery.bitmapped import snapshot as in_snapshot
 from tests.gallery.built import Built, Template
-from tests.gallery.stirring import Writer, drawn, writing
+from tests.gallery.stirring import Op, Writer, drawn, writing
 
 MOMENTS = int(os.environ.get("MOMENTS", "10"))
 """How many moments are tried of each kind, drawn at random; a large number means every one."""
@@ -40,6 +40,7 @@ class Index:
     gallery: Built
     settings: Settings
     writer: Writer
+    slow: Writer
     second: AsyncConnection
     dice: random.Random = field(default_factory=lambda: random.Random(7))
     long: Bitmaps = field(default_factory=lambda: Bitmaps(KNOBS))
@@ -79,10 +80,11 @@ def index(sealed: Template, monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
     with sealed.copy() as gallery, contextlib.ExitStack() as stack:
         settings = impatient(gallery.settings)
         assert settings.database_url is not None
-        writer = stack.enter_context(writing(settings.database_url.get_secret_value()))
+        address = settings.database_url.get_secret_value()
+        writers = [stack.enter_context(writing(address)) for _ in range(2)]
         opened = contextlib.AsyncExitStack()
         stack.callback(lambda: gallery.run(opened.aclose()))
-        yield Index(gallery, settings, writer, gallery.run(opened.enter_async_context(open_session(settings))))
+        yield Index(gallery, settings, *writers, gallery.run(opened.enter_async_context(open_session(settings))))
 
 
 def sealing(index: Index) -> None:
@@ -190,6 +192,18 @@ async def read_among_others(index: Index, moment: int, work: Callable[[Index], N
         with between_reads(act):
             for query in queries:
                 await compare(index.long, before, query)
+
+
+@pytest.mark.parametrize("word", ["commit", "rollback"])
+def test_what_was_written_long_before_its_transaction_ended_is_told_then(word: str, index: Index) -> None:
+    """A transaction's number says nothing of when it ends: others began later, ended earlier, and were read."""
+    for moment in range(MOMENTS):
+        index.slow.begin("repeatable read" if moment % 2 else "read committed")
+        assert index.slow.run(Op("move", moment, moment, moment))
+        index.stir()
+        index.audit()
+        index.slow.connection.execute(word.encode())
+        index.audit()
 
 
 @pytest.mark.parametrize("table", ["content_items_all", "content_items", "content_items_auto", "content_tags"])
