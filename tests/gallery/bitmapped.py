@@ -22,6 +22,7 @@ from genonaut_lib.db.pool import AsyncConnection
 from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from genonaut_lib.gallery.clauses import shape_of, values_of
 from genonaut_lib.gallery.facets import exact_text, unpaged
+from genonaut_lib.gallery.order import OLDEST
 from genonaut_lib.gallery.page import read_page
 from genonaut_lib.gallery.query import Creators, GalleryQuery, Scope, TagMatch
 from genonaut_lib.gallery.query import Position as Place
@@ -170,6 +171,9 @@ async def audit(bitmaps: Bitmaps, view: Seen, *, thorough: bool = False) -> None
     """
     whole = GalleryQuery(page_size=1_000)
     await compare(bitmaps, view, whole)
+    # One page with everything would be sorted rightly wherever items are sealed.
+    for page in (GalleryQuery(page_size=5), GalleryQuery(page_size=9, page=5), GalleryQuery(page_size=7, sort=OLDEST)):
+        await compare(bitmaps, view, page, facets=False)
     users = sorted({row.creator_id for row in view.oracle.rows})
     scopes = [Scope(whose, whose) for whose in (Creators.MINE, Creators.COMMUNITY)]
     viewed = [replace(whole, viewer=user, scope=scope) for user in users for scope in scopes]

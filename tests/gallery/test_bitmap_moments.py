@@ -194,12 +194,28 @@ async def read_among_others(index: Index, moment: int, work: Callable[[Index], N
                 await compare(index.long, before, query)
 
 
+def test_what_a_later_snapshot_read_of_a_tag_without_bitmaps_is_not_told_in_an_earlier_one(index: Index) -> None:
+    """Such a tag's items are read as they are in a snapshot, and remembered; no version tells the two apart."""
+    bitmap_build.build(index.settings, workers=1, least_share=1)
+    for _ in range(MOMENTS):
+        index.gallery.run(look_back(index))
+
+
+async def look_back(index: Index) -> None:
+    before, session = seen(index.gallery, index.second), index.gallery.session
+    async with in_snapshot(index.second):
+        assert index.writer.run(Op(index.dice.choice(("tag_many", "untag")), index.dice.randrange(99), 19, 5))
+        async with in_snapshot(session):
+            await audit(index.long, seen(index.gallery, session), thorough=True)
+        await audit(index.long, before, thorough=True)
+
+
 @pytest.mark.parametrize("word", ["commit", "rollback"])
 def test_what_was_written_long_before_its_transaction_ended_is_told_then(word: str, index: Index) -> None:
     """A transaction's number says nothing of when it ends: others began later, ended earlier, and were read."""
     for moment in range(MOMENTS):
-        index.slow.begin("repeatable read" if moment % 2 else "read committed")
-        assert index.slow.run(Op("move", moment, moment, moment))
+        index.slow.begin("repeatable read" if moment % 3 else "read committed")
+        assert index.slow.run(Op(("hide", "tag_many", "move", "insert")[moment % 4], moment, moment, moment + 5))
         index.stir()
         index.audit()
         index.slow.connection.execute(word.encode())
