@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # JupyterLab refuses root unless told otherwise; containers often have no other user.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo test chaos fuzz check lab lock clean reference
+.PHONY: help demo test chaos fuzz soak check lab lock clean reference
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ chaos: $(VENV)/.dev  ## a hundred kills over worker, database backend and runner
 
 fuzz: $(VENV)/.dev  ## ten thousand random gallery queries, every strategy against the oracle (FUZZ_QUERIES, FUZZ_SEED)
 	FUZZ_QUERIES=$${FUZZ_QUERIES:-10000} FUZZ_SEED=$${FUZZ_SEED:-$$RANDOM} $(BIN)/python -m pytest -n auto tests/gallery/test_conformance.py
+
+soak: $(VENV)/.dev  ## the bitmap index through long stories, every moment and everybody at once (MACHINE_RUNS, MOMENTS, SOAK_OPERATIONS, FUZZ_SEED)
+	MACHINE_RUNS=$${MACHINE_RUNS:-2000} MOMENTS=$${MOMENTS:-1000} SOAK_OPERATIONS=$${SOAK_OPERATIONS:-20000} FUZZ_SEED=$${FUZZ_SEED:-$$RANDOM} $(BIN)/python -m pytest -n auto tests/gallery/test_bitmap_machine.py tests/gallery/test_bitmap_moments.py tests/gallery/test_bitmap_soak.py
 
 check: $(VENV)/.dev  ## what CI checks before the tests: lint, types, floors, SQL, notebook hygiene
 	$(BIN)/ruff check .

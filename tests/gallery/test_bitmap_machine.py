@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from genonaut_lib.db.pool import open_session
+from genonaut_lib.errors import BitmapsBusy
 from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from genonaut_lib.migration import bitmap_build, bitmap_seal
 from genonaut_lib.settings import Settings
@@ -58,6 +59,7 @@ class Machine(RuleBasedStateMachine):
         self.gallery = self.stack.enter_context(self.template.copy())
         self.settings: Settings = impatient(self.gallery.settings)
         self.writers = [self.writer() for _ in range(3)]
+        self.taken_back: list[Op] = []
         self.views: dict[int, Seen] = {}
         self.readers = {name: Bitmaps(SMALL if name == "small" else KNOBS) for name in READERS}
         self.sessions = [self.session() for _ in range(3)]
@@ -82,10 +84,10 @@ class Machine(RuleBasedStateMachine):
     def act(self, op: Op) -> None:
         """Let somebody else do something, now and to its end."""
         if op.name == "seal":
-            with contextlib.suppress(psycopg.errors.LockNotAvailable):
+            with contextlib.suppress(psycopg.errors.LockNotAvailable, BitmapsBusy):
                 bitmap_seal.seal(self.settings, items=1 + op.a % 20, force=True)
-        else:
-            note(f"{op} {'done' if self.writers[0].run(op) else 'taken back'}")
+        elif not self.writers[0].run(op):
+            self.taken_back.append(op)
 
     @contextlib.contextmanager
     def among_others(self, others: dict[int, Op], killed: int | None) -> Iterator[None]:
@@ -97,14 +99,17 @@ class Machine(RuleBasedStateMachine):
             if statement == killed:
                 raise Killed
 
+        # A build's sessions have threads of their own, where nothing can be noted.
         with contextlib.suppress(Killed), between_statements(act):
             yield
+        note(f"taken back: {self.taken_back}")
         self.now = self.look()
 
     @rule(op=ops)
     def write(self, op: Op) -> None:
         """Change something at once."""
         self.act(op)
+        note(f"taken back: {self.taken_back}")
         self.now = self.look()
 
     @rule(who=slots, op=ops, isolation=st.sampled_from(("read committed", "repeatable read", "serializable")))

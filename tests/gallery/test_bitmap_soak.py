@@ -39,7 +39,7 @@ SHARED = tuple(uuid.uuid5(uuid.NAMESPACE_DNS, f"shared {number}") for number in 
 OWN = tuple(
     tuple(uuid.uuid5(uuid.NAMESPACE_DNS, f"own {writer} {number}") for number in range(3)) for writer in range(WRITERS)
 )
-"""Tags that one writer alone gives to items, deletes and makes anew: a deleted tag concerns everybody who carries it."""
+"""Tags that one writer alone gives to items, deletes and makes anew: deleting a tag concerns all who carry it."""
 CLASHES = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
 
 
@@ -70,7 +70,11 @@ class Soak:
 
     def next_of(self, dice: random.Random) -> Op:
         """Return what comes next: as often as not one new item with many tags."""
-        return drawn(dice) if dice.random() < 0.5 else Op("insert", dice.randrange(999), dice.randrange(999), 75 + 76 * dice.randrange(12))
+        return (
+            drawn(dice)
+            if dice.random() < 0.5
+            else Op("insert", dice.randrange(999), dice.randrange(999), 75 + 76 * dice.randrange(12))
+        )
 
     def again(self, work: Callable[[], object]) -> int:
         """Repeat some work until the writers are done; return how often it was done."""
