@@ -66,8 +66,9 @@ class Answering:
 
         Raises BitmapsUnavailable where the bitmaps were to answer and cannot.
         """
-        one_snapshot = asked.by_bitmaps or asked.count is not CountMode.NONE
-        async with reading(self._pool, self._knobs.statement_timeout_ms, one_snapshot=one_snapshot) as connection:
+        counts_too, limit_ms = asked.count is not CountMode.NONE, self._knobs.statement_timeout_ms
+        transaction = reading(self._pool, limit_ms, one_snapshot=counts_too, by_bitmaps=asked.by_bitmaps)
+        async with transaction as connection:
             with timed(asked.parts, "page"):
                 page, total = await self._page(connection, asked)
             if total is None:
@@ -76,7 +77,8 @@ class Answering:
 
     async def facets(self, query: GalleryQuery, top: int) -> Facets:
         """Return the exact facets by the bitmaps; raise BitmapsUnavailable where they cannot."""
-        async with reading(self._pool, self._knobs.statement_timeout_ms, one_snapshot=True) as connection:
+        limit_ms = self._knobs.statement_timeout_ms
+        async with reading(self._pool, limit_ms, one_snapshot=True, by_bitmaps=True) as connection:
             return await exact_facets(connection, self._bitmaps, query, top)
 
     async def _page(self, connection: AsyncConnection, asked: Asked) -> tuple[Page, Total | None]:

@@ -16,15 +16,19 @@ from genonaut_lib.errors import QueryTimedOut
 
 
 @contextlib.asynccontextmanager
-async def reading(pool: Pool, limit_ms: int, *, one_snapshot: bool) -> AsyncIterator[AsyncConnection]:
+async def reading(
+    pool: Pool, limit_ms: int, *, one_snapshot: bool, by_bitmaps: bool = False
+) -> AsyncIterator[AsyncConnection]:
     """Open a transaction whose statements may take `limit_ms` each, on a session of the pool.
 
-    With `one_snapshot` all of them see the gallery as it was at the first, and none can write. Nothing
-    outlives the transaction. Raises QueryTimedOut when a statement ran into the limit.
+    With `one_snapshot` all of them see the gallery as it was at the first, and none can write; so they do with
+    `by_bitmaps`, and prepared statements are planned once for the session. Nothing outlives the transaction.
+    Raises QueryTimedOut when a statement ran into the limit.
     """
+    begin = "begin_bitmaps" if by_bitmaps else "begin_snapshot" if one_snapshot else "begin"
     started = time.monotonic()
     try:
-        async with pool.connection() as connection, begun(connection, limit_ms, one_snapshot=one_snapshot):
+        async with pool.connection() as connection, begun(connection, limit_ms, begin):
             yield connection
     except sqlstate.QueryCanceled as error:
         if (time.monotonic() - started) * 1000 < limit_ms:
@@ -36,14 +40,14 @@ async def reading(pool: Pool, limit_ms: int, *, one_snapshot: bool) -> AsyncIter
 
 
 @contextlib.asynccontextmanager
-async def begun(connection: AsyncConnection, limit_ms: int, *, one_snapshot: bool) -> AsyncIterator[None]:
-    """Begin a transaction whose statements may take `limit_ms` each, in one round trip, and end it.
+async def begun(connection: AsyncConnection, limit_ms: int, begin: str = "begin_snapshot") -> AsyncIterator[None]:
+    """Begin a transaction by a block of gallery.sql, its limit in the same round trip, and end it.
 
     Both are one text of the simple protocol, as a pooler takes them too; a pipeline of single statements costs
     asyncio more than the round trips it saves. A prepared statement cannot be two, so this one never is.
     """
-    begin = block("gallery", "begin_snapshot" if one_snapshot else "begin")
-    await connection.execute(begin.sql(limit_ms=sql.Literal(limit_ms)), prepare=False)
+    statement = block("gallery", begin).sql(limit_ms=sql.Literal(limit_ms))
+    await connection.execute(statement, prepare=False)
     try:
         yield
     except BaseException:

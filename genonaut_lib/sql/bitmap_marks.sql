@@ -1,5 +1,5 @@
 -- name: probe
--- What serves in this snapshot, and the marks that a known snapshot did not see; all of them where something
+-- What serves in this snapshot, the numbers of some tags and whether they have bitmaps, and the marks that a known snapshot did not see; all of them where something
 -- else serves or is sealed than was known: 1:1: is a snapshot that saw nothing. A mark is visible as a row
 -- exactly if its transaction is in the snapshot, and pg_visible_in_snapshot asks the same of the older one;
 -- no such transaction lies below that one's xmin, which the index on changed_by is searched by. Neither a
@@ -7,7 +7,7 @@
 -- shows as completed), nor one of a single statement tells what others will see more.
 -- OFFSET 0 has a snapshot read once, not for each mark.
 select s.serving, s.version, s.chunks, s.ranks, s.rare_most, server.started, server.snapshot, server.in_recovery, s.sealed_at,
-       s.built_at, server.database, server.lasting, known.renewed, found.marks, found.rows_read
+       s.built_at, server.database, server.lasting, known.renewed, found.marks, found.rows_read, named.tags
 from workbench.bitmap_state s
 cross join lateral (
     select pg_postmaster_start_time() as started, pg_current_snapshot()::text as snapshot,
@@ -38,6 +38,12 @@ cross join lateral (
         group by marked.mark limit %(items)s
     ) item
 ) found
+cross join lateral (
+    -- Asked in every snapshot: a number is kept for good, but a tag may be deleted and made anew under its old id.
+    select string_agg(uuid_send(t.id) || int4send(t.tag_no) || boolsend(b.tag_no is not null), '') as tags
+    from tags t left join workbench.bitmap_tags b on b.epoch = s.serving and b.tag_no = t.tag_no
+    where t.id = any (%(tags)s::uuid[])
+) named
 where s.serving is not null;
 
 -- name: images

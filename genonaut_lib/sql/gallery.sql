@@ -14,3 +14,10 @@ begin; set local statement_timeout = {limit_ms};
 -- lint: allow ban-uncommitted-transaction because the request commits it, or rolls it back
 -- The same where all statements are to see the gallery as it was at the first, and none may write.
 begin isolation level repeatable read, read only; set local statement_timeout = {limit_ms};
+
+-- name: begin_bitmaps
+-- lint: allow ban-uncommitted-transaction because the request commits it, or rolls it back
+-- The same where bitmaps answer. Their statements look a few rows up by keys, whoever asks: prepared, they are planned
+-- once for a session, where planning them takes longer than carrying them out.
+begin isolation level repeatable read, read only; set local statement_timeout = {limit_ms};
+set local plan_cache_mode = force_generic_plan;

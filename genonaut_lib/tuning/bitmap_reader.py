@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -54,9 +55,13 @@ class BitmapReader:
         except BaseException:
             self._loop.close()
             raise
+        # What lives as long as the process need not be looked through by every collection, as a server sees to it.
+        gc.collect()
+        gc.freeze()
         return self
 
     def __exit__(self, *_: object) -> None:
+        gc.unfreeze()
         try:
             self._run(self._stack.aclose())
         finally:
@@ -136,7 +141,7 @@ class BitmapReader:
         return _since(started), None if found.sampled else found.counts
 
     def _reading(self) -> contextlib.AbstractAsyncContextManager[AsyncConnection]:
-        return reading(self._pool, LIMIT_MS, one_snapshot=True)
+        return reading(self._pool, LIMIT_MS, one_snapshot=True, by_bitmaps=True)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._loop.run(work)

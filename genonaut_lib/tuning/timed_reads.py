@@ -107,7 +107,7 @@ class TimedReader:
 
     async def _read(self, query: GalleryQuery, strategy: str, ranked: Ranked) -> Reading:
         try:
-            async with self._begun():
+            async with self._begun(strategy):
                 started = time.perf_counter()
                 page = await self._page(query, strategy, ranked)
                 return Reading((time.perf_counter() - started) * 1000, tuple(page.keys))
@@ -118,7 +118,7 @@ class TimedReader:
         # Clocks in every node would cost more than many a page; the time of the whole is told without them.
         text = b"explain (analyze, buffers, timing off, format json) " + page_text(shape_of(query), strategy)
         try:
-            async with self._begun():
+            async with self._begun(strategy):
                 cursor = await self._connection.execute(text, values_of(query, ranked), prepare=False)
                 row = await cursor.fetchone()
         except errors.QueryCanceled:
@@ -129,7 +129,7 @@ class TimedReader:
     async def _position_before(self, query: GalleryQuery, strategy: str, ranked: Ranked) -> Any:
         before = replace(query, page=query.page - 1)
         try:
-            async with self._begun():
+            async with self._begun(strategy):
                 return (await self._page(before, strategy, ranked)).next_position
         except errors.QueryCanceled:
             return None
@@ -139,8 +139,8 @@ class TimedReader:
             return (await self._bitmaps.page(self._connection, query, total=False)).page
         return await read_page(self._connection, query, strategy, ranked)
 
-    def _begun(self) -> contextlib.AbstractAsyncContextManager[None]:
-        return begun(self._connection, int(self.timeout_s * 1000), one_snapshot=True)
+    def _begun(self, strategy: str) -> contextlib.AbstractAsyncContextManager[None]:
+        return begun(self._connection, int(self.timeout_s * 1000), "begin_bitmaps" if strategy == BITMAP.name else "begin_snapshot")
 
     def _run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         return self._loop.run(work)

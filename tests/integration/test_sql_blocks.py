@@ -212,7 +212,7 @@ def test_every_statement_without_a_plan_is_known() -> None:
         ("generation", "drop_indexes"), ("seed_tags", "lock_tags"), ("catalog", "note_empty_at_adoption"),
         ("catalog", "note_adopted"), ("copy", "binary_into"),
         *(("bitmap_seal", f"copy_{what}") for what in ("bits", "chunks", "places", "creators")),
-        ("gallery", "begin"), ("gallery", "begin_snapshot"),
+        ("gallery", "begin"), ("gallery", "begin_snapshot"), ("gallery", "begin_bitmaps"),
     }  # fmt: skip
 
 

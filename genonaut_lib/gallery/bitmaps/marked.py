@@ -9,7 +9,7 @@ everything is read anew. A snapshot that does not follow the one that is kept is
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,7 +21,7 @@ from genonaut_lib.gallery.bitmaps import marked_items
 from genonaut_lib.gallery.bitmaps.layout import BYTES, CHUNK, Ranks, Words
 from genonaut_lib.gallery.bitmaps.marked_items import Image, MarkedItem
 from genonaut_lib.gallery.bitmaps.slots import Slots, slots_in
-from genonaut_lib.gallery.bitmaps.state import Probe, State, probe
+from genonaut_lib.gallery.bitmaps.state import Numbered, Probe, State, probe
 from genonaut_lib.gallery.query import GalleryQuery, Group
 
 BUILD: Final = "40_build_tag_bitmaps"
@@ -121,13 +121,20 @@ class Marks:
         self._known: Marked | _TooMany | None = None
 
     async def current(self, connection: AsyncConnection, marks_max: int) -> tuple[State, Marked]:
-        """Return the state of the index and the marked items in this transaction's snapshot.
+        """Return the state of the index and the marked items in this transaction's snapshot; see `asked`."""
+        state, view, _ = await self.asked(connection, marks_max, ())
+        return state, view
+
+    async def asked(
+        self, connection: AsyncConnection, marks_max: int, tags: Collection[uuid.UUID]
+    ) -> tuple[State, Marked, Numbered]:
+        """Return the state of the index, the marked items and the numbers of `tags` in this transaction's snapshot.
 
         The transaction must be REPEATABLE READ. Raises BitmapsUnavailable where no index serves, where more
         than `marks_max` items are marked, and for a date that no Python datetime can be; psycopg's
         UndefinedTable or InvalidSchemaName where there are no tables of the index.
         """
-        known, found = await self._probed(connection, marks_max)
+        known, found = await self._probed(connection, marks_max, tags)
         state = found.state
         if state is None:
             problem = "There is no tag bitmap index that serves."
@@ -139,18 +146,20 @@ class Marks:
         if view.size > marks_max:
             raise self._refusal(state, marks_max)
         self._keep(view)
-        return state, view
+        return state, view, found.tags
 
-    async def _probed(self, connection: AsyncConnection, marks_max: int) -> tuple[Marked | _TooMany | None, Probe]:
+    async def _probed(
+        self, connection: AsyncConnection, marks_max: int, tags: Collection[uuid.UUID]
+    ) -> tuple[Marked | _TooMany | None, Probe]:
         """Return what is known and holds in this snapshot (or None), and the marks that are new to it."""
         known = self._known
         if isinstance(known, _TooMany) and known.marks_max < marks_max:
             known = None
-        found = await probe(connection, None if known is None else known.state, marks_max)
+        found = await probe(connection, None if known is None else known.state, marks_max, tags)
         if known is None or found.state is None or found.renewed:
             return None, found
         if not found.state.follows(known.state):
-            return None, await probe(connection, None, marks_max)
+            return None, await probe(connection, None, marks_max, tags)
         return known, found
 
     def _refusal(self, state: State, marks_max: int) -> BitmapsUnavailable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -34,26 +34,11 @@ _NOTHING = Strip(np.zeros(SEGMENT_WORDS, dtype=np.uint64), 0)
 
 
 @dataclass(frozen=True)
-class Numbered:
-    """The tags of a query that exist: their numbers, and which of these have bitmaps."""
-
-    numbers: Mapping[uuid.UUID, int]
-    with_bitmaps: frozenset[int]
-
-
-@dataclass(frozen=True)
 class Operands:
     """The index as one transaction sees it."""
 
     connection: AsyncConnection
     view: View
-
-    async def numbered(self, tags: Collection[uuid.UUID]) -> Numbered:
-        """Return the numbers of some tags; without tags nothing is asked."""
-        if not tags:
-            return Numbered({}, frozenset())
-        rows = await self.rows("numbers", tags=list(tags))
-        return Numbered({tag: number for tag, number, _ in rows}, frozenset(row[1] for row in rows if row[2]))
 
     async def strips(self, numbers: Sequence[int], windows: Sequence[Window]) -> Strips:
         """Return the bitmaps of some numbers, which tell the truth in these windows at least."""

@@ -13,7 +13,7 @@ from genonaut_lib.gallery.bitmaps.marked import Marked, Marks
 from genonaut_lib.gallery.bitmaps.operands import Operands
 from genonaut_lib.gallery.bitmaps.pages import Asked, Reading
 from genonaut_lib.gallery.bitmaps.sieve import Sieve, filter_of, tags_of
-from genonaut_lib.gallery.bitmaps.state import State
+from genonaut_lib.gallery.bitmaps.state import Numbered, State
 from genonaut_lib.gallery.facet_sampling import FacetCount
 from genonaut_lib.gallery.page import Page
 from genonaut_lib.gallery.query import GalleryQuery
@@ -63,17 +63,16 @@ class Bitmaps:
         return await count_tags(await self._asked(connection, query), top, self._knobs)
 
     async def _asked(self, connection: AsyncConnection, query: GalleryQuery) -> Asked:
-        state, marked = await self._current(connection)
+        state, marked, found = await self._current(connection, query)
         operands = Operands(connection, await self._view(connection, state))
-        found = await operands.numbered(tags_of(query))
         sieve = Sieve(operands, marked, await filter_of(query, operands, found))
         return Asked(query, sieve, marked.matching(query, found.numbers), self._knobs.filter_max)
 
-    async def _current(self, connection: AsyncConnection) -> tuple[State, Marked]:
+    async def _current(self, connection: AsyncConnection, query: GalleryQuery) -> tuple[State, Marked, Numbered]:
         if not self._knobs.enabled:
             raise BitmapsUnavailable("The tag bitmap index is switched off.", hint="Set bitmaps.enabled: true")
         try:
-            return await self._marks.current(connection, self._knobs.marks_max)
+            return await self._marks.asked(connection, self._knobs.marks_max, tags_of(query))
         except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
             raise BitmapsUnavailable("There is no tag bitmap index.", hint=_BUILD) from error
 

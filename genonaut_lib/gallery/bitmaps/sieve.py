@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 from genonaut_lib.gallery.bitmaps.algebra import Filter, Fold, Operand, Window, united
 from genonaut_lib.gallery.bitmaps.layout import CHUNK, Ranks, Words
 from genonaut_lib.gallery.bitmaps.marked import Marked
-from genonaut_lib.gallery.bitmaps.operands import Numbered, Operands
+from genonaut_lib.gallery.bitmaps.operands import Operands
 from genonaut_lib.gallery.bitmaps.picking import Picker, batches, in_order
-from genonaut_lib.gallery.bitmaps.state import State
+from genonaut_lib.gallery.bitmaps.state import Numbered, State
 from genonaut_lib.gallery.query import GalleryQuery
 
 T = TypeVar("T")

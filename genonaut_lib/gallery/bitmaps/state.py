@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import struct
-from dataclasses import dataclass
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,6 +23,8 @@ ROWS_OF_AN_ITEM: Final = 16
 """So many rows of marks may an item have on average before the probe gives up counting items."""
 
 _FILE = "bitmap_marks"
+_TAG: Final = struct.Struct("!16si?")
+"""A tag's id, its number, and whether it has bitmaps."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,16 @@ class State:
 
 
 @dataclass(frozen=True)
+class Numbered:
+    """The tags of a query that exist: their numbers, and which of these have bitmaps."""
+
+    numbers: Mapping[uuid.UUID, int] = field(default_factory=dict)
+    with_bitmaps: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
 class Probe:
-    """The answer to one probe; `state` is None where no index serves.
+    """The answer to one probe; `state` is None where no index serves. `tags` are those that were named in asking.
 
     `renewed` says that something else is sealed than was known: `marks` are all there are. Otherwise they
     are those that the known snapshot did not see. `too_many`: there are more, and not all were looked at.
@@ -74,9 +87,12 @@ class Probe:
     marks: tuple[Mark, ...] = ()
     renewed: bool = True
     too_many: bool = False
+    tags: Numbered = Numbered()
 
 
-async def probe(connection: AsyncConnection, known: State | None, marks_max: int) -> Probe:
+async def probe(
+    connection: AsyncConnection, known: State | None, marks_max: int, tags: Collection[uuid.UUID] = ()
+) -> Probe:
     """Ask what serves and what is marked; of marks only those that `known` did not see, as long as it holds.
 
     Each item is named once, and at most `marks_max` are. Raises psycopg's UndefinedTable or InvalidSchemaName
@@ -84,16 +100,29 @@ async def probe(connection: AsyncConnection, known: State | None, marks_max: int
     """
     rows_max = ROWS_OF_AN_ITEM * (marks_max + 1)
     limits = {"items": marks_max + 1, "rows": rows_max, "auto": ContentSource.AUTO.partition}
+    values = _naming(known) | limits | {"tags": list(tags)}
     async with connection.cursor(row_factory=tuple_row, binary=True) as cursor:
-        await cursor.execute(block(_FILE, "probe").sql(), _naming(known) | limits)
+        await cursor.execute(_text(), values)
         row = await cursor.fetchone()
     if row is None:
         return Probe(None)
-    *state, renewed, packed, rows_read = row
+    *state, renewed, packed, rows_read, named = row
     marks = _unpacked(packed)
     if len(marks) > marks_max or (rows_read or 0) >= rows_max:
         return Probe(State(*state), renewed=renewed, too_many=True)
-    return Probe(State(*state), marks, renewed)
+    return Probe(State(*state), marks, renewed, tags=_numbered(named or b""))
+
+
+@functools.cache
+def _text() -> bytes:
+    """Return the probe as text; psycopg parses it once then, and not for every request."""
+    return block(_FILE, "probe").sql().as_bytes(None)
+
+
+def _numbered(named: bytes) -> Numbered:
+    rows = list(_TAG.iter_unpack(named))
+    numbers = {uuid.UUID(bytes=tag): number for tag, number, _ in rows}
+    return Numbered(numbers, frozenset(number for _, number, has_bitmaps in rows if has_bitmaps))
 
 
 def _naming(known: State | None) -> dict[str, Any]:
