@@ -43,7 +43,7 @@ COEFFICIENTS: Coefficients = {
         "scanned": 0.0008, "postings": 0.0003, "probes": 0.003, "fetched": 0.003, "walked": 0.006,
     },
     "bitmap": {
-        "statement": 2.2, "groups": 0.01, "shown": 0.06, "skipped": 1e-06, "bitmaps": 0.00025, "postings": 0.0003,
+        "statement": 1.4, "groups": 0.02, "shown": 0.05, "skipped": 1e-06, "bitmaps": 0.00027, "postings": 0.0003,
         "marked": 0.0001, "handed_on": 0.003,
     },
 }  # fmt: skip

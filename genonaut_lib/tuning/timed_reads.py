@@ -140,7 +140,8 @@ class TimedReader:
         return await read_page(self._connection, query, strategy, ranked)
 
     def _begun(self, strategy: str) -> contextlib.AbstractAsyncContextManager[None]:
-        return begun(self._connection, int(self.timeout_s * 1000), "begin_bitmaps" if strategy == BITMAP.name else "begin_snapshot")
+        begin = "begin_bitmaps" if strategy == BITMAP.name else "begin_snapshot"
+        return begun(self._connection, int(self.timeout_s * 1000), begin)
 
     def _run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         return self._loop.run(work)
