@@ -113,7 +113,7 @@ create index if not exists idx_bitmap_marks_changed_by on workbench.bitmap_marks
 select workbench.carry_rights('workbench.bitmap_marks', 'SELECT', 'select');
 
 -- name: create_kept_marks
--- lock: none (new table)
+-- lock: ACCESS SHARE on workbench.bitmap_marks
 -- Marks that were sealed into the serving epoch while another one is built, which will need them.
 create table if not exists workbench.bitmap_marks_kept (like workbench.bitmap_marks including defaults);
 

@@ -30,7 +30,7 @@ def add(connection: Connection, table: str, item: int) -> None:
 def items(gallery: Gallery, context: Context) -> dict[ContentSource, int]:
     """One item of each source, both with the same id, in a gallery that has its sidecars."""
     made = {source: gallery.legacy_item(["anime"], source) for source in ContentSource}
-    apply_before(context, "create_gallery_stats")
+    apply_before(context, "create_tag_bitmaps")
     assert len(set(made.values())) == 1
     return made
 
