@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -93,11 +93,12 @@ class TagBitmaps:
         if standing is None:
             return View("The index", remark=NOT_BUILT)
         with translated():
-            rows = [astuple(size) for size in bitmap_estimate.sizes(self._connection)]
-        table = pd.DataFrame(rows, columns=["table", "rows", "bytes"])
+            found = bitmap_estimate.sizes(self._connection)
+        rows = [(size.table, size.rows, size.bytes / 1e6) for size in found]
+        table = pd.DataFrame(rows, columns=["table", "rows", "MB"])
         text = (
             f"Epoch {standing.epoch}: {standing.items:,} items in {standing.chunks:,} chunks, {standing.tags:,} tags,"
-            f" {standing.marks:,} marks. Altogether {bytes_text(float(table['bytes'].sum()))}."
+            f" {standing.marks:,} marks. Altogether {bytes_text(float(sum(size.bytes for size in found)))}."
         )
         return View("The index", table, text)
 
