@@ -45,7 +45,7 @@ class Reader:
 
     def current(self, marks_max: int = MARKS_MAX) -> Marked:
         """Return what is marked in the open snapshot; its state is the one that was returned beside it."""
-        state, view = self.runner.run(self.marks.current(self.session, marks_max))
+        state, view, _ = self.runner.run(self.marks.current(self.session, marks_max, ()))
         assert view.state == state
         return view
 

@@ -193,12 +193,12 @@ def test_tasks_that_read_at_once_all_see_their_own_snapshot(serving: Built, one:
             retag(serving.connection, 1 + count, *TAGS[:count])
             session.execute(SNAPSHOT)
             session.execute("select 1 from users")
-        work = [session.marks.current(session.session, MARKS_MAX) for session in readers]
+        work = [session.marks.current(session.session, MARKS_MAX, ()) for session in readers]
 
-        async def together() -> list[tuple[object, Marked]]:
+        async def together() -> list[tuple[object, Marked, object]]:
             return await asyncio.gather(*work)
 
-        views = [view for _, view in serving.run(together())]
+        views = [view for _, view, _ in serving.run(together())]
     assert [tagged(view) for view in views] == [{1 + item: item for item in range(last + 1)} for last in range(6)]
 
 

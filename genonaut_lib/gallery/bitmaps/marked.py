@@ -120,12 +120,7 @@ class Marks:
     def __init__(self) -> None:
         self._known: Marked | _TooMany | None = None
 
-    async def current(self, connection: AsyncConnection, marks_max: int) -> tuple[State, Marked]:
-        """Return the state of the index and the marked items in this transaction's snapshot; see `asked`."""
-        state, view, _ = await self.asked(connection, marks_max, ())
-        return state, view
-
-    async def asked(
+    async def current(
         self, connection: AsyncConnection, marks_max: int, tags: Collection[uuid.UUID]
     ) -> tuple[State, Marked, Numbered]:
         """Return the state of the index, the marked items and the numbers of `tags` in this transaction's snapshot.

@@ -72,7 +72,7 @@ class Bitmaps:
         if not self._knobs.enabled:
             raise BitmapsUnavailable("The tag bitmap index is switched off.", hint="Set bitmaps.enabled: true")
         try:
-            return await self._marks.asked(connection, self._knobs.marks_max, tags_of(query))
+            return await self._marks.current(connection, self._knobs.marks_max, tags_of(query))
         except (errors.UndefinedTable, errors.InvalidSchemaName) as error:
             raise BitmapsUnavailable("There is no tag bitmap index.", hint=_BUILD) from error
 
