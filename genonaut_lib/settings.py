@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from genonaut_lib.errors import InvalidSettings, ProjectNotFound
 from genonaut_lib.planner_settings import PlannerSettings
+from genonaut_lib.run_settings import RunSettings
 
 ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
 PREFIX = "GENONAUT_"
@@ -126,6 +127,7 @@ class Settings(_Section):
     pressure: PressureSettings = PressureSettings()
     planner: PlannerSettings = PlannerSettings()
     bitmaps: BitmapSettings = BitmapSettings()
+    runs: RunSettings = RunSettings()
     notebooks: dict[str, dict[str, Any]] = {}
     database_url: SecretStr | None = Field(None, exclude=True)
     redis_url: SecretStr | None = Field(None, exclude=True)
@@ -173,8 +175,7 @@ def state_folder() -> Path:
 
 def environments() -> list[str]:
     """Return the names of the environments that have a params file, sorted."""
-    files = (project_root() / "params").glob("*.yaml")
-    return sorted(file.stem for file in files if file.stem != "pipelines")
+    return sorted(file.stem for file in (project_root() / "params").glob("*.yaml") if file.stem != "pipelines")
 
 
 def load_settings(environment: str | None = None) -> Settings:
@@ -190,8 +191,7 @@ def load_settings(environment: str | None = None) -> Settings:
             f"There is no environment {name!r}.",
             hint=f"{nearest(name, known)}Known: {', '.join(known)}; each is a file params/<name>.yaml.",
         )
-    file = project_root() / "params" / f"{name}.yaml"
-    return _parse(file, name)
+    return _parse(project_root() / "params" / f"{name}.yaml", name)
 
 
 def load_other_settings(environment: str) -> Settings:

@@ -77,6 +77,11 @@ runs = _ledger_table(
     Column("failure", JSONB),
     timestamp("started_at"),
     timestamp("ended_at", nullable=True),
+    timestamp("deadline_at", nullable=True),
+    timestamp("heartbeat_at", nullable=True),
+    Column("resumed_from", Uuid),
+    Column("host", Text),
+    Column("process_id", Integer),
 )
 
 verifications = _ledger_table(

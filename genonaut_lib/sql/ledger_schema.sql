@@ -45,6 +45,16 @@ create table if not exists workbench.runs (
     ended_at timestamptz
 );
 
+-- name: runs_columns
+-- Whether a process is behind a run: where it is, when it was last heard of, and by when it must be done.
+-- `resumed_from` is the run that this one goes on with.
+alter table workbench.runs
+    add column if not exists deadline_at timestamptz,
+    add column if not exists heartbeat_at timestamptz,
+    add column if not exists resumed_from uuid,
+    add column if not exists host text,
+    add column if not exists process_id integer;
+
 -- name: verifications
 -- What was compared, how much of it, and what differed; a contracting revision asks this table.
 -- `details` is json, not jsonb: figures keep the order they are read in.

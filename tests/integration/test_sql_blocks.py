@@ -134,6 +134,7 @@ VALUES: dict[str, object] = {
     "rare_most": 1, "sealed": 1,
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
     "content_ids": [1], "chunk_count": 1,
+    "deadline_at": NOW, "resumed_from": uuid.UUID(int=2), "prefix": "0",
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
