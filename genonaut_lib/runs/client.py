@@ -48,7 +48,7 @@ class RecordedClient(PapermillNotebookClient):  # type: ignore[misc]  # papermil
                 await self._run_cell(cell, index)
         finally:
             self.set_widgets_metadata()
-            await self._close_kernel()
+            await self._closing()
 
     async def _start(self, options: dict[str, Any]) -> None:
         await self.async_start_new_kernel(**options)
@@ -102,6 +102,16 @@ class RecordedClient(PapermillNotebookClient):  # type: ignore[misc]  # papermil
         await asyncio.wait({task})
         if not task.cancelled():
             task.exception()
+
+    async def _closing(self) -> None:
+        """Close the kernel, which may take seconds, while the record follows."""
+        task = asyncio.ensure_future(self._close_kernel())
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=LOOK_EVERY_S)
+                self.record.tick()
+        finally:
+            await task
 
     async def _close_kernel(self) -> None:
         """End the kernel's process, at once if it is dead or the run was stopped, and whatever it started."""

@@ -124,7 +124,7 @@ class Record(NotebookExecutionManager):  # type: ignore[misc]  # papermill ships
         if not isinstance(error, CellExecutionError) and cell.cell_type == "code":
             name, message = cause_of(error), message_of(error)
             said = {"output_type": "error", "ename": name, "evalue": message, "traceback": [f"{name}: {message}"]}
-            cell.outputs.append(nbformat.NotebookNode(said))
+            cell.outputs.append(nbformat.NotebookNode(said))  # type: ignore[no-untyped-call]
         self.cell_complete(cell, cell_index=index)
 
     def end(self, ending: Ending) -> None:
