@@ -92,8 +92,9 @@ def staged(admin_url: str, root: Path) -> Iterator[Stage]:
     for part in ("params", "migrations"):
         shutil.copytree(ROOT / part, root / part)
     shutil.copy(ROOT / "alembic.ini", root)
-    with pytest.MonkeyPatch.context() as patch, psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {}").format(name))
+    with pytest.MonkeyPatch.context() as patch:
+        with psycopg.connect(admin_url, autocommit=True) as admin:
+            admin.execute(sql.SQL("create database {}").format(name))
         patch.setenv("DATABASE_URL", conninfo.make_conninfo(admin_url, dbname=name.as_string().strip('"')))
         patch.setenv("GENONAUT_ENVIRONMENT", "test")
         patch.chdir(root)
@@ -103,7 +104,8 @@ def staged(admin_url: str, root: Path) -> Iterator[Stage]:
                 adoption.adopt(connection, stage.settings)
             yield stage
         finally:
-            admin.execute(sql.SQL("drop database {} with (force)").format(name))
+            with psycopg.connect(admin_url, autocommit=True) as admin:
+                admin.execute(sql.SQL("drop database {} with (force)").format(name))
 
 
 def statuses(record: Any) -> list[str]:

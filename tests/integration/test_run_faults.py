@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,10 +18,11 @@ import psutil
 import pytest
 
 from genonaut_lib.cli.app import run_guarded
-from genonaut_lib.db import engine
+from genonaut_lib.db import embedded, engine
 from genonaut_lib.errors import DeadlineExceeded, KernelDied, NotebookFailed
 from genonaut_lib.runs import reaper
 from genonaut_lib.runs.engine import RunRequest, run_notebook
+from genonaut_lib.settings import load_settings
 from tests.integration.stage import Stage, says, staged, statuses, wait_for
 
 WORK = """
@@ -39,6 +41,14 @@ while True:
         time.sleep(60)
     except KeyboardInterrupt:
         print("not now", flush=True)
+"""
+GONE = """
+import os, signal, time
+os.kill(int(word), signal.SIGQUIT)
+time.sleep(1)
+from genonaut_lib.db import engine
+from genonaut_lib.settings import load_settings
+engine.connect(load_settings())
 """
 CANCEL_WITHIN_S = 10.0
 BEHIND_S = 2.0
@@ -210,12 +220,12 @@ def test_a_run_whose_sessions_are_ended_lives_on(stage: Stage, monkeypatch: pyte
     """Its lock is free for a moment, but its heart beats: nobody declares it lost, and it ends well."""
     monkeypatch.setenv("GENONAUT_RUNS__HEARTBEAT_S", "0.2")
     cut = (
-        "from genonaut_lib.db import engine\nfrom genonaut_lib.runs import reaper\n"
+        "from genonaut_lib.db import engine\nfrom genonaut_lib.migration import ledger\n"
         "from genonaut_lib.settings import load_settings\nimport time\n"
         "connection = engine.connect(load_settings())\n"
         "cut = 'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()'\n"
         "connection.execute(cut + ' and pid <> pg_backend_pid()').fetchall()\n"
-        "first = reaper.reap(connection, load_settings())\ntime.sleep(1)\n"
+        "first = list(ledger.gone_runs(connection, 20))\ntime.sleep(1)\n"
         "held = connection.execute(\"select count(*) from pg_locks where locktype = 'advisory'\").fetchone()[0]\n"
         "print('found lost:', first, 'locks:', held)"
     )
@@ -244,6 +254,31 @@ def test_a_busy_colleague_in_a_cell_means_try_again_later(stage: Stage, capsys: 
     name = stage.notebook("92_busy", "from genonaut_lib.errors import BitmapsBusy\nraise BitmapsBusy")
     assert run_guarded(["run", name, "--env", "test"]) == 75
     assert stage.row("state", name) == ("failed",)
+
+
+def test_a_database_that_goes_away_is_told_by_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run fails with code 1 and its record says how; the ledger takes it from there once it is back."""
+    with tempfile.TemporaryDirectory(prefix="gn-", dir="/tmp") as state:
+        monkeypatch.setenv("GENONAUT_STATE", state)
+        monkeypatch.setenv("GENONAUT_RUNS__LOST_AFTER_S", "0.1")
+        monkeypatch.delenv("DATABASE_URL", raising=False)
+        servers = load_settings("test").servers
+        address = embedded.start_postgres("test", servers)
+        try:
+            with staged(address, tmp_path) as own:
+                name = own.notebook("94_serverless", GONE)
+                pid = embedded.status("test")[0].pid
+                assert run_guarded(["run", name, "--env", "test", "-p", f"word='{pid}'"]) == 1
+                assert "The ledger could not be told" in capsys.readouterr().err
+                assert status(own.record(name)) == "failed"
+                embedded.start_postgres("test", servers)
+                assert own.row("state", name) == ("running",)
+                assert (reap(own), reap(own)) == ([(name, "failed")], [])
+                assert own.row("failure", name)[0]["cause"] == "DatabaseUnreachable"
+        finally:
+            embedded.stop("test")
 
 
 def stop(process: subprocess.Popen[str], number: signal.Signals) -> tuple[str, float]:
