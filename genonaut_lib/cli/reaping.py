@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from genonaut_lib.cli.options import AsJson, Env, out, print_json
 from genonaut_lib.db import engine, guard
 from genonaut_lib.migration import ledger
 from genonaut_lib.settings import load_settings
+
+if TYPE_CHECKING:
+    from genonaut_lib.runs.reaper import Settled
 
 
 def reap(env: Env = None, as_json: AsJson = False) -> None:
@@ -20,10 +25,14 @@ def reap(env: Env = None, as_json: AsJson = False) -> None:
     with engine.session(settings) as connection:
         guard.require_writable(connection, settings, settings.environment)
         settled = reaper.reap(connection, settings) if ledger.exists(connection) else []
-    found = [(one.run.start.run_id, one.run.start.notebook, one.ending.state, *one.remarks) for one in settled]
     if as_json:
-        print_json([dict(zip(("run_id", "notebook", "state"), one, strict=False)) for one in found])
+        print_json([{**_named(one), "remarks": one.remarks} for one in settled])
         return
-    for run_id, notebook, state, *remarks in found:
-        out.print(f"{run_id} {notebook}: {state}. {' '.join(remarks)}".rstrip(), markup=False)
-    out.print(f"{len(found)} of the runs that said running had no process behind them.")
+    for one in settled:
+        out.print(" ".join([*_named(one).values(), *one.remarks]), markup=False)
+    out.print(f"{len(settled)} of the runs that said running had no process behind them.")
+
+
+def _named(one: Settled) -> dict[str, str]:
+    start = one.run.start
+    return {"run_id": str(start.run_id), "notebook": start.notebook, "state": one.ending.state}
