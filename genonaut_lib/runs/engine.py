@@ -27,7 +27,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import InvalidInput, NotebookFailed, RunInterrupted
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunStart
-from genonaut_lib.runs import report
+from genonaut_lib.runs import report, sealing
 from genonaut_lib.runs.kernel import engine_options
 from genonaut_lib.runs.session import RUN_VARIABLE
 from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, nearest, project_root
@@ -127,7 +127,7 @@ def run_notebook(settings: Settings, request: RunRequest) -> RunResult:
         start = RunStart(
             run_id, path.stem, actor(), parameters, _digest(path), str(output), request.pipeline_id, request.step
         )
-        with _recorded(connection, start):
+        with sealing.sealed(settings, connection, start), _recorded(connection, start):
             _execute(path, output, parameters, _kernel_variables(settings, run_id))
     return RunResult(run_id, path.stem, output, report.html_path(output), time.monotonic() - started)
 
