@@ -49,9 +49,7 @@ def register(app: typer.Typer) -> None:
 
 
 @runs.callback(invoke_without_command=True)
-def overview(
-    context: typer.Context, env: Env = None, limit: Limit = DEFAULT_LIMIT, as_json: AsJson = False
-) -> None:
+def overview(context: typer.Context, env: Env = None, limit: Limit = DEFAULT_LIMIT, as_json: AsJson = False) -> None:
     """List the runs unless a command is given."""
     if context.invoked_subcommand is None:
         _list(env, limit, as_json)

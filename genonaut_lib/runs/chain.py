@@ -26,7 +26,18 @@ from genonaut_lib.runs.links import ACCEPTED, NOTHING, RETIRED, RUN, Entry, Fold
 from genonaut_lib.runs.manifest import Ground, Manifest
 from genonaut_lib.runs.signing import SigningKey
 
-__all__ = ["Decision", "Findings", "Link", "accept_ledgers", "find", "manifest_of", "retire", "seal", "seal_left_over", "verify"]
+__all__ = [
+    "Decision",
+    "Findings",
+    "Link",
+    "accept_ledgers",
+    "find",
+    "manifest_of",
+    "retire",
+    "seal",
+    "seal_left_over",
+    "verify",
+]
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ def seal_left_over(connection: Connection, folder: Path, key: SigningKey | None)
     return [_append(records, folder, entry, key) for entry in made]
 
 
-def manifest_of(row: RunRow, folder: Path, on: Ground = Ground(), *, late: bool = False) -> Manifest:
+def manifest_of(row: RunRow, folder: Path, on: Ground | None = None, *, late: bool = False) -> Manifest:
     """Return the manifest of a run that is over, from its row in the ledger and the files it left in the folder."""
     output = None if row.output_path is None else Path(row.output_path)
     return Manifest(
@@ -118,7 +129,7 @@ def manifest_of(row: RunRow, folder: Path, on: Ground = Ground(), *, late: bool 
         files=() if output is None else manifest.record_files(folder, output),
         pipeline=row.pipeline_id,
         step=row.step,
-        ground=on,
+        ground=on or Ground(),
         late=late,
     )
 

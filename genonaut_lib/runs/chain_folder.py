@@ -1,11 +1,11 @@
 """The files of the chain in one environment's folder, and how they are written so that a kill leaves them whole.
 
-    chain.jsonl             one link a line, appended only
-    chain.head.json         the newest place and hash, signed on its own: a cut end of the chain shows by it
-    chain.waiting/          links that are not yet in every place they belong in; the next start takes them there
-    chain.keys/             public keys, by fingerprint
-    chain.lock              held while a link is appended
-    <record>.manifest.json  a run's link once more, beside its record
+chain.jsonl             one link a line, appended only
+chain.head.json         the newest place and hash, signed on its own: a cut end of the chain shows by it
+chain.waiting/          links that are not yet in every place they belong in; the next start takes them there
+chain.keys/             public keys, by fingerprint
+chain.lock              held while a link is appended
+<record>.manifest.json  a run's link once more, beside its record
 """
 
 from __future__ import annotations
@@ -221,4 +221,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
-

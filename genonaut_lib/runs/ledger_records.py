@@ -132,7 +132,9 @@ def records_of(connection: Connection | None) -> Records | None:
     if connection is None or connection.closed or connection.broken:
         return None
     try:
-        row = connection.execute(block("catalog", "has_relation").sql(), {"relation": "workbench.run_records"}).fetchone()
+        row = connection.execute(
+            block("catalog", "has_relation").sql(), {"relation": "workbench.run_records"}
+        ).fetchone()
         found = connection.execute(block(FILE, "ledger_of").sql()).fetchone() if row and row[0] else None
     except psycopg.OperationalError:
         # Without the server the chain goes on in the files, and the link waits.

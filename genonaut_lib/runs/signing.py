@@ -121,7 +121,7 @@ def _read(file: Path) -> bytes:
             found = os.fstat(opened.fileno())
             if stat.S_IMODE(found.st_mode) & 0o077 or found.st_uid not in (os.geteuid(), 0):
                 raise InvalidSettings(
-                    f"The file that {SIGNING_KEY_VARIABLE} names can be read by others than its owner, or is not yours.",
+                    f"The file of {SIGNING_KEY_VARIABLE} can be read by others than its owner, or is not yours.",
                     hint="chmod 600 it, as the user that runs the notebooks.",
                 )
             return opened.read()

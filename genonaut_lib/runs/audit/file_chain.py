@@ -159,7 +159,9 @@ def _head(evidence: Evidence) -> Iterator[Problem]:
         sentence = f"The chain's end is cut off: its head is record {head.place}, and the file ends with record {last}."
         yield Problem("cut", "head", sentence, head.place, head.run_id)
     elif head.place < last and last not in waiting:
-        sentence = f"The head names record {head.place}, and the chain goes on to record {last}: one of them is not true."
+        sentence = (
+            f"The head names record {head.place}, and the chain goes on to record {last}: one of them is not true."
+        )
         yield Problem("edited", "head", sentence, last, evidence.sound[last].run_id)
     elif head.place == last and head.hash != evidence.sound[last].hash:
         sentence = f"Record {last}, {describe(evidence.sound[last])}, is not the one that the head names."

@@ -43,9 +43,9 @@ def _rows(ledger: LedgerCopy) -> Iterator[Problem]:
             sentence = f"Row {row.place}, {_named(row, link)}, does not follow the row before it."
             yield Problem("edited", "ledger", sentence, row.place, row.run)
         if why := _edited(ledger.id, row, link):
-            for run_id in sorted({run for run in (row.run, link.run_id if link else None) if run}) or [None]:
-                sentence = f"Row {row.place}, {_named(row, link)}, was edited in workbench.run_records: {why}."
-                yield Problem("edited", "ledger", sentence, row.place, run_id)
+            runs = sorted({run for run in (row.run, link.run_id if link else None) if run})
+            sentence = f"Row {row.place}, {_named(row, link)}, was edited in workbench.run_records: {why}."
+            yield from (Problem("edited", "ledger", sentence, row.place, run) for run in runs or (None,))
         before, last = row.hash, row.place
 
 
@@ -166,5 +166,3 @@ def _differing(run: RunRow, link: Link) -> list[str]:
 
 def _named(row: Row, link: Link | None) -> str:
     return describe(link) if link is not None else f"run {row.run}"
-
-

@@ -24,7 +24,11 @@ def verify(
     beside the chain. `noted` is the hash of a head noted down earlier: it must still be in the chain, which shows
     a folder and a ledger that were both put back to an older state. Raises RecordsBusy.
     """
-    evidence = gather(connection, folder, trust)
+    return judge(gather(connection, folder, trust), folder, noted)
+
+
+def judge(evidence: Evidence, folder: Path, noted: str | None = None) -> Findings:
+    """Return what is wrong with a chain that was read; the files of its records are read now."""
     found = [
         *file_chain.problems(evidence),
         *ledger_chain.problems(evidence),
