@@ -71,8 +71,7 @@ def _record(evidence: Evidence, folder: Path, link: Link | None, row: RunRow | N
 
 
 def _links(evidence: Evidence) -> list[Link]:
-    entered = [link for link in (evidence.ledger.links if evidence.ledger else ()) if link is not None]
-    return [*entered, *evidence.best.values()]
+    return [*(link for _, link in evidence.entered if link is not None), *evidence.best.values()]
 
 
 def _files(link: Link, troubles: Mapping[str, str], retired: bool) -> list[tuple[str, str, str]]:

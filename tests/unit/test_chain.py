@@ -23,9 +23,9 @@ from genonaut_lib.settings import load_settings
 from tests.records import Built, build, manifest_of, new_key, rehashed, row_of
 
 TAMPERINGS = int(os.environ.get("TAMPERINGS", "1000"))
-RECORDS = int(os.environ.get("RECORDS", "10000"))
-LENGTH = 9
-TEN_SECONDS = 10.0
+RECORDS = int(os.environ.get("RECORDS", "2000"))
+LENGTH = 7
+A_SECOND = 1_000
 
 
 @dataclass
@@ -276,7 +276,8 @@ def restored(folder: Path) -> Callable[[], None]:
 
     def restore() -> None:
         for path, text in before.items():
-            path.write_bytes(text)
+            if not path.exists() or path.read_bytes() != text:
+                path.write_bytes(text)
 
     return restore
 
@@ -514,14 +515,28 @@ def signing_secret(text: str) -> object:
     return SecretStr(text)
 
 
-def test_ten_thousand_runs_are_verified_in_ten_seconds(tmp_path: Path, key: SigningKey) -> None:
-    """Lines, signatures, manifests, outputs and the ledger's rows, all of them; a sixth of it on an idle machine."""
+def test_records_are_verified_a_thousand_a_second(tmp_path: Path, key: SigningKey) -> None:
+    """Lines, signatures, manifests, outputs and the ledger's rows, all of them; RECORDS=10000 asks for ten thousand.
+
+    Processor time of this process, as much of it as is its own: other tests run beside it.
+    """
     built = build(tmp_path, RECORDS, key)
-    started = time.monotonic()
+    started = time.process_time()
     findings = judged(built, built.ledger)
-    seconds = time.monotonic() - started
+    seconds = time.process_time() - started
     assert (findings.problems, findings.records) == ((), RECORDS)
-    assert seconds < TEN_SECONDS
+    assert seconds < RECORDS / A_SECOND
+
+
+def test_a_chain_edited_from_end_to_end_is_verified_as_fast(tmp_path: Path) -> None:
+    """What somebody did to every line must not cost the verification the square of it."""
+    built = build(tmp_path, RECORDS)
+    path = tmp_path / chain_folder.CHAIN
+    path.write_bytes(path.read_bytes().replace(b'"ok"', b'"no"'))
+    started = time.process_time()
+    findings = judged(built, built.ledger)
+    assert time.process_time() - started < RECORDS / A_SECOND
+    assert {link.run_id for link in built.links} <= named(findings)
 
 
 def test_times_are_sealed_in_utc() -> None:

@@ -17,11 +17,7 @@ from genonaut_lib.runs.links import NOTHING, Link
 def problems(evidence: Evidence) -> Iterator[Problem]:
     """Yield what is wrong with the lines, with the head, and between lines and other copies."""
     explained: set[int] = set()
-    for line in evidence.read:
-        if not line.is_sound and not is_being_written(evidence, line):
-            place = _place_of(evidence, line, explained)
-            explained |= {place} if place is not None else set()
-            yield _unsound(evidence, line, place)
+    yield from _unsound(evidence, explained)
     yield from _missing(evidence, explained)
     yield from _order(evidence)
     yield from _followers(evidence)
@@ -45,22 +41,31 @@ def describe(link: Link | None) -> str:
     return f"run {link.run_id} ({link.content.get('notebook')}, {link.content.get('outcome')})"
 
 
-def _place_of(evidence: Evidence, line: Line, explained: set[int]) -> int | None:
-    """Return the place an unsound line had: the one it says if no sound line has it, else the one behind its neighbour.
+def _unsound(evidence: Evidence, explained: set[int]) -> Iterator[Problem]:
+    """Yield the lines that are no sound link, and note in `explained` the places they had."""
+    before = 0
+    for line in evidence.read:
+        if line.link is not None and line.is_sound:
+            before = line.link.place
+        elif not is_being_written(evidence, line):
+            place = _place_of(evidence, line, before + 1, explained)
+            explained |= {place} if place is not None else set()
+            before = before if place is None else place
+            yield _told(evidence, line, place)
 
-    None when both are taken: then the line never was one of the chain.
+
+def _place_of(evidence: Evidence, line: Line, behind: int, explained: set[int]) -> int | None:
+    """Return the place an unsound line had: the one it says, or the one behind its neighbour.
+
+    A place that another copy tells comes first. None when both are taken: then the line never was one of
+    the chain.
     """
-    free = {*evidence.witnesses} - {*evidence.sound} - explained
-    said = line.link.place if line.link is not None else None
-    before = [found.link.place for found in evidence.read[: line.number - 1] if found.link and found.is_sound]
-    behind = max([*(before[-1:] or [0]), *(place for place in explained if place > (before or [0])[-1])]) + 1
-    for place in (said, behind):
-        if place in free:
-            return place
-    return next((place for place in (said, behind) if place not in {None, *evidence.sound, *explained}), None)
+    said = [line.link.place] if line.link is not None else []
+    free = [place for place in (*said, behind) if place not in evidence.sound and place not in explained]
+    return next((place for place in free if place in evidence.witnesses), free[0] if free else None)
 
 
-def _unsound(evidence: Evidence, line: Line, place: int | None) -> Problem:
+def _told(evidence: Evidence, line: Line, place: int | None) -> Problem:
     copies = evidence.witnesses.get(place, []) if place is not None else []
     original = copies[0].link if copies else line.link
     run_id = None if original is None else original.run_id
@@ -74,8 +79,8 @@ def _unsound(evidence: Evidence, line: Line, place: int | None) -> Problem:
 
 def _missing(evidence: Evidence, explained: set[int]) -> Iterator[Problem]:
     """Yield a problem for each missing place that another copy tells, and one for each gap that none tells."""
-    present = sorted({*evidence.sound, *explained})
-    last = present[-1] if present else 0
+    present = {*evidence.sound, *explained}
+    last = max(present, default=0)
     known = {place: copies[0] for place, copies in evidence.witnesses.items() if place not in present}
     waiting = {link.place for link in evidence.waiting}
     for place, witness in sorted(known.items()):

@@ -82,11 +82,6 @@ class LedgerCopy:
     rows: tuple[Row, ...]
     ended: tuple[RunRow, ...]
 
-    @cached_property
-    def links(self) -> tuple[Link | None, ...]:
-        """The link in each row, None where the body is none."""
-        return tuple(links.read(row.body.encode("utf-8", "surrogatepass")) for row in self.rows)
-
 
 @dataclass(frozen=True)
 class Evidence:
@@ -109,7 +104,13 @@ class Evidence:
     def read(self) -> tuple[Line, ...]:
         """The lines of the file; a torn last one is the last."""
         texts = (*self.lines.whole, self.lines.torn) if self.lines.torn else self.lines.whole
-        return tuple(Line(number, text, links.read(text)) for number, text in enumerate(texts, start=1))
+        return tuple(Line(number, text, self._link(text)) for number, text in enumerate(texts, start=1))
+
+    @cached_property
+    def entered(self) -> tuple[tuple[Row, Link | None], ...]:
+        """The ledger's rows, each with the link in its body, None where that is none."""
+        rows = self.ledger.rows if self.ledger is not None else ()
+        return tuple((row, self._link(row.body.encode("utf-8", "surrogatepass"))) for row in rows)
 
     @cached_property
     def sound(self) -> dict[int, Link]:
@@ -148,12 +149,22 @@ class Evidence:
                 found[place] = next(copy.link for copy in copies if copy.link.hash == chosen)
         return dict(sorted(found.items()))
 
+    @cached_property
+    def _read_already(self) -> dict[bytes, Link | None]:
+        return {}
+
+    def _link(self, text: bytes) -> Link | None:
+        """Return the link of a text; the same text in file, manifest and ledger is read, and hashed, once."""
+        if text not in self._read_already:
+            self._read_already[text] = links.read(text)
+        return self._read_already[text]
+
     def _copies(self) -> Iterable[Witness]:
-        yield from (Witness("ledger", link) for link in (self.ledger.links if self.ledger else ()) if link is not None)
-        found = (links.read(text) for text in self.manifests.values())
+        yield from (Witness("ledger", link) for _, link in self.entered if link is not None)
+        found = (self._link(text) for text in self.manifests.values())
         yield from (Witness("manifest", link) for link in found if link is not None)
         yield from (Witness("waiting", link) for link in self.waiting)
 
     def _folder_of_path(self) -> str | None:
-        found = (link for link in reversed(self.ledger.links if self.ledger else ()) if link is not None)
-        return next((link.folder.id for link in found if (link.folder.host, link.folder.path) == self.place), None)
+        found = (link.folder for _, link in reversed(self.entered) if link is not None)
+        return next((folder.id for folder in found if (folder.host, folder.path) == self.place), None)

@@ -19,11 +19,11 @@ def problems(evidence: Evidence) -> Iterator[Problem]:
     yield from _other_ledgers(evidence)
     if evidence.ledger is None:
         return
-    yield from _rows(evidence.ledger)
-    yield from _signatures(evidence, evidence.ledger)
+    yield from _rows(evidence, evidence.ledger)
+    yield from _signatures(evidence)
     yield from _cut(evidence, evidence.ledger)
     yield from _rewritten(evidence, evidence.ledger)
-    yield from _replaced_folders(evidence, evidence.ledger)
+    yield from _replaced_folders(evidence)
     yield from _runs(evidence, evidence.ledger)
 
 
@@ -33,9 +33,9 @@ def elsewhere(evidence: Evidence) -> int:
     return sum(1 for row in rows if row.folder_id != evidence.folder_id)
 
 
-def _rows(ledger: LedgerCopy) -> Iterator[Problem]:
+def _rows(evidence: Evidence, ledger: LedgerCopy) -> Iterator[Problem]:
     before, last = NOTHING, 0
-    for row, link in zip(ledger.rows, ledger.links, strict=True):
+    for row, link in evidence.entered:
         if row.place != last + 1:
             sentence = f"Rows {last + 1} to {row.place - 1} are deleted from workbench.run_records."
             yield Problem("deleted", "ledger", sentence, last + 1)
@@ -61,9 +61,9 @@ def _edited(ledger: str, row: Row, link: Link | None) -> str | None:
     return None
 
 
-def _signatures(evidence: Evidence, ledger: LedgerCopy) -> Iterator[Problem]:
+def _signatures(evidence: Evidence) -> Iterator[Problem]:
     """Yield rows of other folders that are not signed as they say; those of this folder are verified in its file."""
-    for row, link in zip(ledger.rows, ledger.links, strict=True):
+    for row, link in evidence.entered:
         ours = link is not None and (own := evidence.sound.get(link.place)) is not None and own.hash == link.hash
         if link is not None and link.is_sound and not ours and link.key is not None:
             known = link.key in evidence.trust.keys
@@ -75,11 +75,10 @@ def _signatures(evidence: Evidence, ledger: LedgerCopy) -> Iterator[Problem]:
 
 def _cut(evidence: Evidence, ledger: LedgerCopy) -> Iterator[Problem]:
     """Yield records that the file says were entered, and that the ledger does not hold."""
-    held = {row.record_hash for row in ledger.rows}
-    waiting = {link.hash for link in evidence.waiting}
+    held = {row.record_hash for row in ledger.rows} | {link.hash for link in evidence.waiting}
     taken = {(row.folder_id, row.folder_place) for row in ledger.rows}
     for place, link in evidence.sound.items():
-        if link.ledger is None or link.ledger.id != ledger.id or link.hash in held | waiting:
+        if link.ledger is None or link.ledger.id != ledger.id or link.hash in held:
             continue
         how = "is another one" if (link.folder.id, place) in taken else "is missing"
         sentence = f"Record {place}, {describe(link)}, {how} in workbench.run_records."
@@ -101,10 +100,10 @@ def _rewritten(evidence: Evidence, ledger: LedgerCopy) -> Iterator[Problem]:
             return
 
 
-def _replaced_folders(evidence: Evidence, ledger: LedgerCopy) -> Iterator[Problem]:
+def _replaced_folders(evidence: Evidence) -> Iterator[Problem]:
     """Yield folders that lay where this one lies: somebody removed a whole chain and another one was begun."""
     others: dict[str, int] = {}
-    for link in ledger.links:
+    for _, link in evidence.entered:
         here = link is not None and (link.folder.host, link.folder.path) == evidence.place
         if link is not None and here and link.folder.id != evidence.folder_id:
             others[link.folder.id] = others.get(link.folder.id, 0) + 1
@@ -136,7 +135,7 @@ def _told(link: Link) -> list[Any]:
 
 def _runs(evidence: Evidence, ledger: LedgerCopy) -> Iterator[Problem]:
     """Yield runs whose row says something else than their record, runs without a record, and records without a row."""
-    sealed = {link.run_id: link for link in (*(link for link in ledger.links if link), *evidence.best.values())}
+    sealed = {link.run_id: link for link in (*(link for _, link in evidence.entered if link), *evidence.best.values())}
     for run in ledger.ended:
         link = sealed.get(str(run.run_id))
         if link is None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ from genonaut_lib.runs.audit.findings import Evidence, Problem
 from genonaut_lib.runs.links import RETIRED, Link
 from genonaut_lib.runs.manifest import MANIFEST, file_digest, manifest_path
 
-_READERS = 4
-"""Hashing lets other threads run, and disks answer several at once."""
+_READERS, _BATCH = 4, 64
+"""Hashing lets other threads run, and disks answer several at once; handing over single files would cost more."""
 
 
 def problems(evidence: Evidence, folder: Path) -> Iterator[Problem]:
@@ -21,8 +23,9 @@ def problems(evidence: Evidence, folder: Path) -> Iterator[Problem]:
     gone = retired(evidence)
     kept = [link for link in evidence.best.values() if link.run_id is not None and link.run_id not in gone]
     with ThreadPoolExecutor(_READERS) as pool:
-        for found in pool.map(lambda link: problems_of(evidence, folder, link), kept):
-            yield from found
+        batches = [kept[start : start + _BATCH] for start in range(0, len(kept), _BATCH)]
+        for found in pool.map(lambda batch: [problems_of(evidence, folder, link) for link in batch], batches):
+            yield from chain.from_iterable(found)
     yield from _strangers(evidence, {manifest_path(link.content) for link in evidence.best.values() if link.run_id})
 
 
@@ -82,10 +85,8 @@ def _sealed_files(link: Link) -> list[tuple[str, str]]:
 
 def _digest_below(folder: Path, path: str) -> str | None:
     """Return the digest of a file below the folder, None when it is not there; a path that leads out is not there."""
-    target = (folder / path).resolve()
-    if not target.is_relative_to(folder.resolve()) or not target.is_file():
-        return None
-    return file_digest(target)
+    target = Path(os.path.realpath(folder / path))
+    return file_digest(target) if target.is_relative_to(os.path.realpath(folder)) and target.is_file() else None
 
 
 def _strangers(evidence: Evidence, expected: set[str]) -> Iterator[Problem]:
