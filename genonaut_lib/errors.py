@@ -285,3 +285,11 @@ class BitmapsBusy(TryLater):
 
 class BitmapsForgotten(GenonautError):
     """While the tag bitmap index was being built, a table was truncated, or a trigger or it dropped."""
+
+
+class RecordsBusy(GenonautError):
+    """Another process has been sealing records in this folder for too long."""
+
+
+class RecordNotSealed(GenonautError):
+    """A run has ended, and its record could not be sealed."""

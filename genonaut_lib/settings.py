@@ -1,6 +1,6 @@
 """Typed knobs: `params/<environment>.yaml`, with environment variables on top.
 
-Secrets come only from the environment (`DATABASE_URL`, `REDIS_URL`, `GENONAUT_CURSOR_KEY`); a params file
+Secrets come only from the environment (`DATABASE_URL`, `GENONAUT_CURSOR_KEY` and others, `_SECRETS`); a params file
 that holds a password is refused. Unknown keys are refused with the nearest known name. Units are in the names.
 """
 
@@ -23,7 +23,10 @@ ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
 PREFIX = "GENONAUT_"
 CURSOR_KEY_VARIABLE = "GENONAUT_CURSOR_KEY"
 SHORTEST_CURSOR_KEY = 32
-_NOT_KNOBS = {ENVIRONMENT_VARIABLE, "GENONAUT_STATE", "GENONAUT_RUN_ID", "GENONAUT_CONFIRM", CURSOR_KEY_VARIABLE}
+SIGNING_KEY_VARIABLE = "GENONAUT_SIGNING_KEY"
+_SECRETS = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL"}
+_SECRETS |= {"cursor_key": CURSOR_KEY_VARIABLE, "signing_key": SIGNING_KEY_VARIABLE}
+_NOT_KNOBS = {ENVIRONMENT_VARIABLE, "GENONAUT_STATE", "GENONAUT_RUN_ID", "GENONAUT_CONFIRM", *_SECRETS.values()}
 
 
 class _Section(BaseModel):
@@ -132,6 +135,7 @@ class Settings(_Section):
     database_url: SecretStr | None = Field(None, exclude=True)
     redis_url: SecretStr | None = Field(None, exclude=True)
     cursor_key: SecretStr | None = Field(None, exclude=True)
+    signing_key: SecretStr | None = Field(None, exclude=True)
 
     @field_validator("cursor_key")
     @classmethod
@@ -217,13 +221,14 @@ def nearest(word: str, known: list[str]) -> str:
 
 def _parse(file: Path, name: str) -> Settings:
     content = _read(file)
-    if {"database_url", "redis_url", "cursor_key", "environment"} & set(content):
+    if {*_SECRETS, "environment"} & set(content):
         raise InvalidSettings(
-            f"{file.name} holds database_url, redis_url, cursor_key or environment.",
-            hint=f"They come from DATABASE_URL, REDIS_URL and {CURSOR_KEY_VARIABLE}, the name from the file's own.",
+            f"{file.name} holds {', '.join(_SECRETS)} or environment.",
+            hint=f"They come from {', '.join(_SECRETS.values())}, the name from the file's own.",
         )
     _overlay(content)
-    values = {"environment": name, **content, **_secrets()}
+    secrets = {field: os.environ[variable] for field, variable in _SECRETS.items() if os.environ.get(variable)}
+    values = {"environment": name, **content, **secrets}
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -245,11 +250,6 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InvalidSettings(f"{file.name} must hold a mapping of sections.")
     return {key: value for key, value in content.items() if value is not None}
-
-
-def _secrets() -> dict[str, str]:
-    pairs = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL", "cursor_key": CURSOR_KEY_VARIABLE}
-    return {field: os.environ[name] for field, name in pairs.items() if os.environ.get(name)}
 
 
 def _overlay(content: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from genonaut_lib.cli import (
     gallery,
     notebooks,
     plans,
+    runs,
     schema,
     servers,
     tags,
@@ -65,7 +66,7 @@ def _root(
 ) -> None: ...
 
 
-for room in (servers, content, notebooks, plans, backfill, decisions, schema, bench, gallery, tags, bitmaps):
+for room in (servers, content, notebooks, plans, backfill, decisions, schema, bench, gallery, tags, bitmaps, runs):
     room.register(app)
 
 

@@ -1,4 +1,4 @@
-"""Commands that run notebooks: run, pipeline, undo, runs, demo.
+"""Commands that run notebooks: run, pipeline, undo, demo.
 
 What runs notebooks (papermill, pandas, matplotlib) takes seconds to import, so each command imports it itself.
 """
@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genonaut_lib.cli.options import AsJson, Confirm, Env, out, print_json, print_table, remember
+from genonaut_lib.cli.options import Confirm, Env, out, print_table, remember
 from genonaut_lib.db import engine, guard
-from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidInput
-from genonaut_lib.migration import ledger
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.runner import undo_phase
 from genonaut_lib.settings import load_settings, nearest
@@ -42,7 +40,7 @@ Deadline = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
-    for command in (demo, run, pipeline, undo, runs):
+    for command in (demo, run, pipeline, undo):
         app.command(rich_help_panel="Migration")(command)
 
 
@@ -180,35 +178,6 @@ def undo(
         guard.require_adopted(connection, settings)
         outcome = undo_phase(PHASES[phase], Context(connection, settings))
     print_table(f"Undone: {phase}", ["figure", "value"], outcome.figures.items())
-
-
-def runs(
-    env: Env = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """List the runs of notebooks that the ledger holds, and the notebooks there
-    are.
-
-    A run is ok, failed, cancelled, running, or lost, which says that the process
-    behind it is gone.
-
-        genonaut runs --env demo
-        genonaut runs --env demo --limit 200 --json
-    """
-    from genonaut_lib.runs.engine import notebook_names
-
-    settings = load_settings(env)
-    columns = ["run_id", "notebook", "state", "actor", "started_at", "ended_at", "output_path", "failure"]
-    with engine.session(settings, writing=False) as connection:
-        found = ledger.exists(connection)
-        rows = connection.execute(block("ledger", "list_runs").sql(), {"limit": limit}).fetchall() if found else []
-    if as_json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
-        return
-    shown = [(row[1], row[2], row[3], f"{row[4]:%Y-%m-%d %H:%M:%S}", row[6]) for row in rows]
-    print_table("Runs", ["notebook", "state", "actor", "started", "record"], shown)
-    out.print(f"Notebooks: {', '.join(notebook_names())}")
 
 
 def print_step(report: StepReport) -> None:

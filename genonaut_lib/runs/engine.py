@@ -23,10 +23,11 @@ from genonaut_lib.db import engine, guard
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunStart
-from genonaut_lib.runs import job, reaper, report
+from genonaut_lib.runs import job, reaper, report, sealing
 from genonaut_lib.runs.job import Job
 from genonaut_lib.runs.pulse import beating
 from genonaut_lib.runs.record_file import require_room, sweep
+from genonaut_lib.runs.sealing import Opened
 from genonaut_lib.runs.stops import Limits, listening
 from genonaut_lib.settings import Settings, nearest, project_root
 
@@ -124,12 +125,12 @@ def run_notebook(settings: Settings, request: RunRequest) -> RunResult:
     parameters = resolve_parameters(settings, path, request.parameters)
     began = time.monotonic()
     with listening() as orders:
-        settings, ledgered = _admitted(settings, path.stem, parameters)
+        settings, opened = _admitted(settings, path.stem, parameters)
         start = _start(settings, request, path, parameters)
         limits = Limits.within(orders, _deadline_s(settings, request), settings.runs.stop_grace_s)
         orders.obey()
-        with beating(settings, start) if ledgered else contextlib.nullcontext():
-            job.run(Job(settings, path, start, limits, ledgered))
+        with beating(settings, start) if opened.ledger else contextlib.nullcontext():
+            job.run(Job(settings, path, start, limits, opened))
     output = Path(str(start.output_path))
     return RunResult(start.run_id, path.stem, output, report.html_path(output), time.monotonic() - began)
 
@@ -144,8 +145,8 @@ def notebook_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _admitted(settings: Settings, notebook: str, parameters: Mapping[str, Any]) -> tuple[Settings, bool]:
-    """Return the settings the run goes by, and whether there is a ledger to write to, which is reaped first."""
+def _admitted(settings: Settings, notebook: str, parameters: Mapping[str, Any]) -> tuple[Settings, Opened]:
+    """Return the settings the run goes by and what its seal will need; runs left by a kill are settled first."""
     writing = notebook not in READ_ONLY
     with engine.session(settings, writing=writing) as connection:
         if writing:
@@ -155,7 +156,8 @@ def _admitted(settings: Settings, notebook: str, parameters: Mapping[str, Any]) 
         ledgered = ledger.exists(connection) and not engine.facts(connection).in_recovery
         if ledgered:
             reaper.reap(connection, settings)
-    return engine.pinned(settings), ledgered
+        opened = sealing.opened(settings, connection, ledgered=ledgered)
+    return engine.pinned(settings), opened
 
 
 def _start(settings: Settings, request: RunRequest, path: Path, parameters: Mapping[str, Any]) -> RunStart:

@@ -16,10 +16,10 @@ from papermill.exceptions import PapermillExecutionError
 from genonaut_lib.errors import GenonautError, KernelDied, LedgerBehind, NotebookFailed
 from genonaut_lib.migration.ledger import RunStart
 from genonaut_lib.runs import closing, executor, report
-from genonaut_lib.runs.closing import Ended
 from genonaut_lib.runs.ending import DEAD, OK, Ending, ending_of
 from genonaut_lib.runs.kernel import engine_options
 from genonaut_lib.runs.record import PassThrough, Redacts, Target
+from genonaut_lib.runs.sealing import Opened
 from genonaut_lib.runs.session import RUN_VARIABLE
 from genonaut_lib.runs.stops import Limits
 from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, project_root
@@ -33,7 +33,7 @@ class Job:
     path: Path
     start: RunStart
     limits: Limits
-    ledgered: bool
+    opened: Opened
 
     @property
     def output(self) -> Path:
@@ -60,15 +60,16 @@ def run(job: Job) -> None:
         if remarks and isinstance(error, GenonautError):
             error.hint = " ".join([error.hint or "", *remarks]).strip()
         raise
-    remarks = _close(job, OK)
+    # Before the seal, which counts the files of the record.
     job.kernel_log.unlink(missing_ok=True)
+    remarks = _close(job, OK)
     if remarks:
         raise LedgerBehind(f"{job.path.stem} ended well, but not all of it is told.", hint=" ".join(remarks))
 
 
 def _close(job: Job, ending: Ending) -> list[str]:
     redacted = replace(ending, failure=job.redactor.node(ending.failure))
-    return closing.close(job.settings, Ended(job.start, redacted, job.settings.environment), ledgered=job.ledgered)
+    return closing.close(job.settings, job.opened, job.start, redacted)
 
 
 def _execute(job: Job) -> None:

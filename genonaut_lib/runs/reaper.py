@@ -14,8 +14,7 @@ from typing import Any
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunRecord
-from genonaut_lib.runs import closing
-from genonaut_lib.runs.closing import Ended
+from genonaut_lib.runs import closing, sealing
 from genonaut_lib.runs.ending import LOST, STATES, Ending
 from genonaut_lib.runs.record_file import as_bytes, mend, read_record, status_of, sweep, write_atomically
 from genonaut_lib.settings import Settings
@@ -37,15 +36,16 @@ def reap(connection: Connection, settings: Settings) -> list[Settled]:
 
     A run whose record on this machine tells how it ended gets that ending: its database was gone, or
     its process was killed after the last cell. Any other is lost, and its record says so from then on.
-    Raises what the driver raises.
+    Whatever ended without a seal is sealed. Raises RecordNotSealed, InvalidSettings for a signing key that
+    cannot be used, and what the driver raises.
     """
     settled = []
     for run in ledger.gone_runs(connection, settings.runs.lost_after_s):
         ending, remarks = _mended(run)
         remarks += closing.write_html(run.start)
-        ended = Ended(run.start, ending, settings.environment)
-        closing.settle(connection, settings, replace(ended, ending=_with_remarks(ending, remarks)))
+        closing.settle(connection, run.start, _with_remarks(ending, remarks))
         settled.append(Settled(run, ending, tuple(remarks)))
+    sealing.seal_left_over(settings, connection)
     return settled
 
 

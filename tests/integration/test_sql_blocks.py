@@ -70,6 +70,7 @@ FIRST_STAGE_OF = {
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
     "tag_bitmaps": ATTACHED,
+    "run_records": "seed_tags",
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -135,6 +136,8 @@ VALUES: dict[str, object] = {
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
     "content_ids": [1], "chunk_count": 1,
     "deadline_at": NOW, "resumed_from": uuid.UUID(int=2), "prefix": "0",
+    "folder": "/o/", "folder_id": "f", "folder_place": 1, "place": 1, "previous": "0f", "hash": "0f", "record_hash": "0f",
+    "body": "{}", "start": "3f2a",
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
