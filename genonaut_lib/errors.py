@@ -229,3 +229,11 @@ class BitmapsBusy(Refused):
 
 class BitmapsForgotten(GenonautError):
     """While the tag bitmap index was being built, a table was truncated, or a trigger or it dropped."""
+
+
+class SecretInParameter(InvalidInput):
+    """A parameter holds a secret, which the record of the run would show."""
+
+
+class WeakSecret(Refused):
+    """A secret is too short or too common to be kept out of the records."""

@@ -27,8 +27,11 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import InvalidInput, NotebookFailed, RunInterrupted
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunStart
-from genonaut_lib.runs import report
+from genonaut_lib.runs import references, report
 from genonaut_lib.runs.kernel import engine_options
+from genonaut_lib.runs.kernel_log import KernelLog
+from genonaut_lib.runs.redacted import redacted
+from genonaut_lib.runs.redaction import Redactor
 from genonaut_lib.runs.session import RUN_VARIABLE
 from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, nearest, project_root
 
@@ -78,7 +81,8 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator or not key:
-            raise InvalidInput(f"{pair!r} is not key=value.", hint="For example: -p dry_run=false")
+            # An address given without its key would stand on the screen, and in a scheduler's log.
+            raise InvalidInput(f"{Redactor().text(pair)!r} is not key=value.", hint="For example: -p dry_run=false")
         try:
             parameters[key] = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -92,12 +96,14 @@ def resolve_parameters(settings: Settings, path: Path, given: Mapping[str, Any])
     """Return all parameters of a run: the notebook's defaults, the environment's over them, the given ones on top.
 
     Raises InvalidInput for a parameter the notebook does not have, or a value of another type than
-    the notebook's default.
+    the notebook's default, and SecretInParameter for one that holds a secret instead of a reference to it.
     """
     found = papermill.inspect_notebook(path)
     known = {name: spec["inferred_type_name"] for name, spec in found.items()}
     defaults = {name: ast.literal_eval(spec["default"]) for name, spec in found.items()}
     values = {**defaults, **settings.notebooks.get(path.stem, {}), **given, "environment": settings.environment}
+    # First of all, since the other refusals repeat what was given.
+    references.require_none_secret(values, Redactor.of_environment(settings))
     for name, value in values.items():
         if name not in known:
             match = difflib.get_close_matches(name, known, n=1)
@@ -123,12 +129,18 @@ def run_notebook(settings: Settings, request: RunRequest) -> RunResult:
             # A dry run changes nothing but the ledger, so it needs no confirmation by name.
             unconfirmed = settings.environment if parameters.get("dry_run") else None
             guard.require_adopted(connection, settings, unconfirmed)
+        redactor = Redactor.of_environment(settings, connection).also(references.referenced(parameters).values())
+        parameters = references.with_fingerprints(parameters, redactor)
         output = _output_path(settings.environment, path.stem, run_id)
         start = RunStart(
             run_id, path.stem, actor(), parameters, _digest(path), str(output), request.pipeline_id, request.step
         )
-        with _recorded(connection, start):
-            _execute(path, output, parameters, _kernel_variables(settings, run_id))
+        with (
+            _recorded(connection, start),
+            redacted(output, redactor),
+            _environment(_kernel_variables(settings, run_id)),
+        ):
+            _execute(path, output, parameters, redactor)
     return RunResult(run_id, path.stem, output, report.html_path(output), time.monotonic() - started)
 
 
@@ -156,11 +168,12 @@ def _recorded(connection: Connection, start: RunStart) -> Iterator[None]:
     ledger.end_run(connection, start.run_id, "ok", None)
 
 
-def _execute(path: Path, output: Path, parameters: Mapping[str, Any], variables: Mapping[str, str]) -> None:
+def _execute(path: Path, output: Path, parameters: Mapping[str, Any], redactor: Redactor) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     kernel_log = output.with_suffix(".kernel.log")
+    log = KernelLog(kernel_log, redactor)
     try:
-        with _environment(variables):
+        with contextlib.closing(log):
             papermill.execute_notebook(
                 path,
                 output,
@@ -168,10 +181,10 @@ def _execute(path: Path, output: Path, parameters: Mapping[str, Any], variables:
                 cwd=project_root(),
                 progress_bar=False,
                 kernel_name="python3",
-                **engine_options(kernel_log),
+                **engine_options(log),
             )
     except PapermillExecutionError as error:
-        html = report.write_html(output)
+        html = report.write_html(output, redactor)
         raise NotebookFailed(
             f"{path.stem} stopped in cell {error.exec_count}: {error.ename}: {error.evalue}",
             hint=f"Its output is {output} (and {html.name}). Mend the cause, then run the same command again: "
@@ -182,7 +195,7 @@ def _execute(path: Path, output: Path, parameters: Mapping[str, Any], variables:
         raise NotebookFailed(f"{path.stem}: {type(error).__name__}, its kernel is gone.", hint=hint) from None
     except KeyboardInterrupt:
         raise RunInterrupted(f"{path.stem} was interrupted.", hint="Run the same command again.") from None
-    report.write_html(output)
+    report.write_html(output, redactor)
     kernel_log.unlink()
 
 
