@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import html
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -90,22 +90,27 @@ class Layer:
         data = change.apply(self.data)
         return self if data is self.data else Layer(data, self, change)
 
-    def origin(self, start: int, end: int) -> tuple[int, int]:
-        """Return the range of the topmost text that shows the bytes of this one from `start` to `end`."""
-        if self.above is None:
-            return start, end
-        return self.above.origin(self._up(start)[0], self._up(end - 1)[1])
+    def places(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Return, for ranges of this layer, the ranges of the topmost text that show them."""
+        if not ranges:
+            return []
+        return [(first, last) for first, last in self.origins(np.array(ranges, dtype=np.int64)).tolist()]
 
-    def _up(self, place: int) -> tuple[int, int]:
-        """Return the range above that one byte comes from."""
+    def origins(self, ranges: Numbers) -> Numbers:
+        """Return the same as `places`, of rows and in rows of two numbers, a first byte and the one behind the last."""
+        if self.above is None:
+            return ranges
+        first, last = self._up(ranges[:, 0])[0], self._up(ranges[:, 1] - 1)[1]
+        return self.above.origins(np.stack([first, last], axis=1))
+
+    def _up(self, places: Numbers) -> tuple[Numbers, Numbers]:
+        """Return the ranges above that single bytes come from."""
         starts, lengths, removed, spans = self._tokens
-        number = int(np.searchsorted(starts, place, side="right")) - 1
-        if number < 0:
-            return place, place + 1
-        if place < starts[number] + lengths[number]:
-            return int(spans[number, 0]), int(spans[number, 1])
-        above = place + int(removed[number])
-        return above, above + 1
+        number = np.searchsorted(starts, places, side="right") - 1
+        literal = places + np.where(number < 0, 0, removed[number])
+        in_token = (number >= 0) & (places < starts[number] + lengths[number])
+        first, last = (np.where(in_token, spans[number, side], literal + side) for side in (0, 1))
+        return first, last
 
     @cached_property
     def _tokens(self) -> tuple[Numbers, Numbers, Numbers, Numbers]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,7 @@ _SPREAD = np.uint32(2_654_435_761)
 _COMMON = frozenset(b" abcdefghijklmnopqrstuvwxyz\n")
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """A needle found: it covers the bytes from `start` up to, but not including, `end`."""
 
     start: int

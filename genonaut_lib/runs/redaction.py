@@ -35,7 +35,7 @@ from genonaut_lib.settings import Settings
 
 Key = Callable[[], bytes]
 MARK_DIGITS = 8
-_UNKNOWN = 1_000
+_MOST_KNOWN, _LONGEST_KNOWN = 1_000, 65_536
 _ROUNDS = 8
 """A mark may make a new occurrence with what stands beside it; the second round has always been the last."""
 
@@ -58,6 +58,7 @@ class Redactor:
         # Longer ones first: where two secrets share a spelling, it is marked as the longer one's.
         for secret in sorted(self._secrets | self._whole, key=lambda one: (-len(one), one)):
             self._learn(secret)
+        self._known: dict[Passage, tuple[str, ...]] = {}
         self._needles = Needles.of(self._meant)
         self._longest = max(map(len, self._meant), default=0)
         self._has_figures = any(secret.strip(b"0123456789+-.eE") == b"" for secret in self._secrets)
@@ -109,7 +110,7 @@ class Redactor:
             spans = self._spans(value)
             if not spans:
                 break
-            value = cut([value], b"", spans)[0]
+            value = cut([value], b"", spans, self.mark)[0]
         return value
 
     def begin(self, value: bytes) -> tuple[bytes, bytes]:
@@ -135,8 +136,18 @@ class Redactor:
             return copy
         return Walk(lambda passage: changed.get(passage, passage.parts), self._leaf).through(value)
 
-    def _changed(self, passages: list[Passage]) -> Mapping[Passage, tuple[str, ...]]:
-        """Return what stands for each passage that holds a secret.
+    def _changed(self, passages: list[Passage]) -> dict[Passage, tuple[str, ...]]:
+        """Return what stands for each passage that holds a secret."""
+        changed = {passage: self._known[passage] for passage in passages if passage in self._known}
+        # Most secrets are met as they are; only what is left has to be looked at below its escapes.
+        for ways in (_top_only, layers):
+            for passage in self._found_in([one for one in passages if one not in changed], ways):
+                changed[passage] = self._parts(passage)
+        self._remember(changed)
+        return changed
+
+    def _found_in(self, passages: list[Passage], ways: Callable[[bytes], Iterable[Layer]]) -> list[Passage]:
+        """Return the passages that hold a secret in one of their layers.
 
         All are searched as one text, which costs less than each by itself; a separator that nobody can
         foresee keeps them apart, in every layer.
@@ -144,11 +155,17 @@ class Redactor:
         separator = b"\0" + randomness.token_hex(8).encode() + b"\0"
         whole = separator.join(encoded(passage.glue.join(passage.parts)) for passage in passages)
         numbers: set[int] = set()
-        for layer in layers(whole):
+        for layer in ways(whole):
             found = [hit.start for hit in self._needles.hits(layer.data)]
             found += [start for start, _ in _unknown(layer)]
             numbers.update(_numbers(layer.data, separator, sorted(found)))
-        return {passages[number]: self._parts(passages[number]) for number in numbers}
+        return [passages[number] for number in sorted(numbers)]
+
+    def _remember(self, changed: Mapping[Passage, tuple[str, ...]]) -> None:
+        """A notebook is saved many times, and the cells that have ended stay what they are."""
+        for passage, parts in changed.items():
+            if len(self._known) < _MOST_KNOWN and sum(map(len, passage.parts)) <= _LONGEST_KNOWN:
+                self._known[passage] = parts
 
     def _parts(self, passage: Passage) -> tuple[str, ...]:
         """Return the parts of a passage without secrets; a mark stands where its secret began."""
@@ -157,23 +174,22 @@ class Redactor:
             spans = self._spans(glue.join(parts))
             if not spans:
                 break
-            parts = cut(parts, glue, spans)
+            parts = cut(parts, glue, spans, self.mark)
         return tuple(part.decode("utf-8", "surrogatepass") for part in parts)
 
     def _spans(self, data: bytes) -> list[Span]:
         """Return the places of all secrets, in order, none overlapping another."""
-        found: list[Span] = []
-        for rank, layer in enumerate(layers(data)):
-            for hit in self._needles.hits(layer.data):
-                found.append(self._span(layer, (hit.start, hit.end), rank, self._meant[hit.needle]))  # noqa: PERF401  # two loops over one layer
-            for start, end in _unknown(layer):
-                # Behind every known secret, whose own fingerprint is the one to compare.
-                found.append(self._span(layer, (start, end), _UNKNOWN + rank, layer.data[start:end]))
-        return merged(found, data)
-
-    def _span(self, layer: Layer, place: tuple[int, int], rank: int, secret: bytes) -> Span:
-        start, end = layer.origin(*place)
-        return Span(start, end, rank, self.mark(secret).encode())
+        found: dict[tuple[int, int], bytes] = {}
+        unknown: dict[tuple[int, int], bytes] = {}
+        for layer in layers(data):
+            hits = list(self._needles.hits(layer.data))
+            for place, hit in zip(layer.places([hit[:2] for hit in hits]), hits, strict=True):
+                found.setdefault(place, self._meant[hit.needle])
+            shown = list(_unknown(layer))
+            for place, (start, end) in zip(layer.places(shown), shown, strict=True):
+                unknown.setdefault(place, layer.data[start:end])
+        # Of a password that is known, its own fingerprint is the one to compare.
+        return merged(unknown | found, data)
 
     def _leaf(self, value: Any) -> Any:
         if isinstance(value, bytes):
@@ -190,6 +206,10 @@ class Redactor:
         parts = set() if secret in self._whole or b"\n" in secret else pieces(secret)
         for spelling in spellings(secret) | parts:
             self._meant.setdefault(spelling, secret)
+
+
+def _top_only(data: bytes) -> Iterable[Layer]:
+    return [Layer(data)]
 
 
 def _unknown(layer: Layer) -> Iterable[tuple[int, int]]:

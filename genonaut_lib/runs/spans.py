@@ -1,42 +1,39 @@
-"""Ranges of bytes that a mark is put in the place of."""
+"""Ranges of bytes that show a secret, and what is left without them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Span:
-    """The bytes from `start` up to, but not including, `end`, and what comes in their place.
-
-    Of several readings of the same bytes the one of the lowest rank counts.
-    """
+    """The bytes from `start` up to, but not including, `end`, and the secret they show."""
 
     start: int
     end: int
-    rank: int
-    mark: bytes
+    secret: bytes
 
 
-def merged(spans: Iterable[Span], data: bytes) -> list[Span]:
-    """Return the spans in order, overlapping ones as one under the mark of the longest; no letter is cut in two."""
+def merged(found: Mapping[tuple[int, int], bytes], data: bytes) -> list[Span]:
+    """Return ranges and their secrets in order, overlapping ones as one of the longest; no letter is cut in two."""
     done: list[Span] = []
     longest = 0
-    for span in sorted(_whole_letters(span, data) for span in spans):
-        length = span.end - span.start
-        if not done or span.start >= done[-1].end:
+    for (start, end), secret in sorted(found.items()):
+        span = _whole_letters(Span(start, end, secret), data)
+        last = done[-1] if done else None
+        # Pieces of one secret that follow one another become one, too.
+        if last is None or span.start > last.end or (span.start == last.end and span.secret != last.secret):
             done.append(span)
-            longest = length
+            longest = end - start
             continue
-        last = done[-1]
-        mark = span.mark if length > longest else last.mark
-        done[-1] = Span(last.start, max(last.end, span.end), 0, mark)
-        longest = max(longest, length)
-    return _joined(done)
+        shown = span.secret if end - start > longest else last.secret
+        done[-1] = Span(last.start, max(last.end, span.end), shown)
+        longest = max(longest, end - start)
+    return done
 
 
-def cut(parts: list[bytes], glue: bytes, spans: list[Span]) -> list[bytes]:
+def cut(parts: list[bytes], glue: bytes, spans: list[Span], mark: Callable[[bytes], str]) -> list[bytes]:
     """Return the parts without the bytes of the spans, which count over all parts with `glue` between them.
 
     A mark stands in the part where its span begins, or in the next one if it begins in the glue.
@@ -51,12 +48,12 @@ def cut(parts: list[bytes], glue: bytes, spans: list[Span]) -> list[bytes]:
         while waiting and waiting[-1].start < end:
             span = waiting[-1]
             here.append(part[place - start : max(span.start, place) - start])
-            here.append(span.mark)
+            here.append(mark(span.secret).encode() if span.secret else b"")
             place = min(span.end, end)
             waiting.pop()
             if span.end > end:
                 # What reaches into the next parts is taken away there; its mark was set.
-                waiting.append(Span(end, span.end, 0, b""))
+                waiting.append(Span(end, span.end, b""))
                 break
         made.append(b"".join([*here, part[place - start :]]))
         start = end + len(glue)
@@ -70,15 +67,4 @@ def _whole_letters(span: Span, data: bytes) -> Span:
         start -= 1
     while end < len(data) and data[end] & 0xC0 == 0x80:
         end += 1
-    return Span(start, end, span.rank, span.mark)
-
-
-def _joined(spans: list[Span]) -> list[Span]:
-    """Pieces of one secret that follow one another get one mark."""
-    done: list[Span] = []
-    for span in spans:
-        if done and done[-1].end == span.start and done[-1].mark == span.mark:
-            done[-1] = Span(done[-1].start, span.end, 0, span.mark)
-        else:
-            done.append(span)
-    return done
+    return Span(start, end, span.secret)
