@@ -91,9 +91,9 @@ def canaries() -> list[str]:
 
 
 def on_streams() -> None:
-    """Print everything, then every canary in two halves that are two messages."""
-    print(everything())
-    print(everything(), file=sys.stderr)
+    """Write everything and the whole environment, then every canary in two halves that are two messages."""
+    sys.stdout.write(f"{everything()}\n{dict(os.environ)!r}\n")
+    sys.stderr.write(everything())
     for canary in canaries():
         sys.stdout.write(canary[: len(canary) // 2])
         sys.stdout.flush()

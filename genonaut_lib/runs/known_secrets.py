@@ -163,7 +163,7 @@ def _of_address(secret: Secret) -> Iterator[Secret]:
 
 
 def _read_address(address: str) -> tuple[set[str], tuple[str, ...]]:
-    """Return the passwords of an address, as they are and as they stand there, and the words beside them."""
+    """Return the passwords of an address, percent-decoded as their readers do, and the words beside them."""
     try:
         parts = {key: str(value) for key, value in conninfo.conninfo_to_dict(address).items()}
     except psycopg.ProgrammingError:
@@ -172,12 +172,12 @@ def _read_address(address: str) -> tuple[set[str], tuple[str, ...]]:
     passwords = {parts[key] for key in ("password", "sslpassword") if parts.get(key)}
     # Whatever libpq cannot read may be an address of another kind, or one whose password was not percent-encoded.
     found = re.search(r"://([^:/@]*):(.+)@([^/?#:]*)", address)
-    if found:
-        passwords |= {found[2], urllib.parse.unquote(found[2])}
+    if found and not passwords:
+        passwords.add(urllib.parse.unquote(found[2]))
         beside += [word for word in (found[1], found[3]) if word]
     found = re.search(r"[?&]password=([^&#]+)", address)
     if found:
-        passwords |= {found[1], urllib.parse.unquote(found[1])}
+        passwords.add(urllib.parse.unquote(found[1]))
     return passwords, tuple(dict.fromkeys(beside))
 
 

@@ -140,6 +140,11 @@ def layers(text: bytes) -> Iterator[Layer]:
                 yield narrow
 
 
+def unescaped(data: bytes) -> Iterator[bytes]:
+    """Yield what is below the escapes of a text, once for every round that still finds some."""
+    return (layer.data for layer in _unescaped(Layer(data)))
+
+
 def _unescaped(layer: Layer) -> Iterator[Layer]:
     for _ in range(ROUNDS):
         below = layer.below(ESCAPES)

@@ -25,12 +25,12 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import WeakSecret
 from genonaut_lib.runs import fingerprints, known_secrets
 from genonaut_lib.runs.known_secrets import weakness
-from genonaut_lib.runs.layers import Layer, layers
+from genonaut_lib.runs.layers import Layer, layers, unescaped
 from genonaut_lib.runs.needles import Needles
 from genonaut_lib.runs.passages import Passage, Walk
 from genonaut_lib.runs.patterns import unknown_secrets
 from genonaut_lib.runs.spans import Span, cut, merged
-from genonaut_lib.runs.spellings import encoded, pieces, spellings
+from genonaut_lib.runs.spellings import encoded, pieces, spellings, squeezed
 from genonaut_lib.settings import Settings
 
 Key = Callable[[], bytes]
@@ -56,8 +56,10 @@ class Redactor:
         self._whole = frozenset(map(_bytes_of, whole))
         self._meant: dict[bytes, bytes] = {}
         # Longer ones first: where two secrets share a spelling, it is marked as the longer one's.
-        for secret in sorted(self._secrets | self._whole, key=lambda one: (-len(one), one)):
-            self._learn(secret)
+        ordered = sorted(self._secrets | self._whole, key=lambda one: (-len(one), one))
+        for learn in (self._learn, self._learn_plainer):
+            for secret in ordered:
+                learn(secret)
         self._known: dict[Passage, tuple[str, ...]] = {}
         self._needles = Needles.of(self._meant)
         self._longest = max(map(len, self._meant), default=0)
@@ -107,7 +109,7 @@ class Redactor:
     def bytes_(self, value: bytes) -> bytes:
         """Return bytes without secrets; what is no UTF-8 may stand in them."""
         for _ in range(_ROUNDS):
-            spans = self._spans(value)
+            spans = self._spans(value, whole_letters=False)
             if not spans:
                 break
             value = cut([value], b"", spans, self.mark)[0]
@@ -119,7 +121,7 @@ class Redactor:
         The rest is as long as the longest spelling of any secret, so none is cut in two.
         """
         end = max(len(value) - self._longest, 0)
-        for span in self._spans(value) if end else []:
+        for span in self._spans(value, whole_letters=False) if end else []:
             if span.start < end < span.end:
                 end = span.start
         return self.bytes_(value[:end]), value[end:]
@@ -177,7 +179,7 @@ class Redactor:
             parts = cut(parts, glue, spans, self.mark)
         return tuple(part.decode("utf-8", "surrogatepass") for part in parts)
 
-    def _spans(self, data: bytes) -> list[Span]:
+    def _spans(self, data: bytes, *, whole_letters: bool = True) -> list[Span]:
         """Return the places of all secrets, in order, none overlapping another."""
         found: dict[tuple[int, int], bytes] = {}
         unknown: dict[tuple[int, int], bytes] = {}
@@ -189,7 +191,7 @@ class Redactor:
             for place, (start, end) in zip(layer.places(shown), shown, strict=True):
                 unknown.setdefault(place, layer.data[start:end])
         # Of a password that is known, its own fingerprint is the one to compare.
-        return merged(unknown | found, data)
+        return merged(unknown | found, data if whole_letters else b"")
 
     def _leaf(self, value: Any) -> Any:
         if isinstance(value, bytes):
@@ -206,6 +208,13 @@ class Redactor:
         parts = set() if secret in self._whole or b"\n" in secret else pieces(secret)
         for spelling in spellings(secret) | parts:
             self._meant.setdefault(spelling, secret)
+
+    def _learn_plainer(self, secret: bytes) -> None:
+        """Where escapes were taken off a text, those that the secret itself happens to hold went as well."""
+        for one in unescaped(secret):
+            if not weakness(squeezed(one)):
+                self._meant.setdefault(one, secret)
+                self._meant.setdefault(squeezed(one), secret)
 
 
 def _top_only(data: bytes) -> Iterable[Layer]:

@@ -16,7 +16,10 @@ class Span:
 
 
 def merged(found: Mapping[tuple[int, int], bytes], data: bytes) -> list[Span]:
-    """Return ranges and their secrets in order, overlapping ones as one of the longest; no letter is cut in two."""
+    """Return ranges and their secrets in order, overlapping ones as one of the longest.
+
+    `data` is the text they lie in, so that no letter is cut in two; of bytes that are no text, nothing is given.
+    """
     done: list[Span] = []
     longest = 0
     for (start, end), secret in sorted(found.items()):
@@ -63,7 +66,7 @@ def cut(parts: list[bytes], glue: bytes, spans: list[Span], mark: Callable[[byte
 def _whole_letters(span: Span, data: bytes) -> Span:
     """Bytes 0x80 to 0xBF go on with a letter of UTF-8 that began before them."""
     start, end = span.start, span.end
-    while start > 0 and start < len(data) and data[start] & 0xC0 == 0x80:
+    while 0 < start < len(data) and data[start] & 0xC0 == 0x80:
         start -= 1
     while end < len(data) and data[end] & 0xC0 == 0x80:
         end += 1
