@@ -5,8 +5,8 @@ They come from settings of type SecretStr, from variables that are known to hold
 is PASSWORD, SECRET, TOKEN, KEY or the like), from any other variable that holds an address with a password,
 and from the password file of libpq.
 
-A **weak** secret would eat ordinary text: one of fewer than six characters, a number of fewer than eight digits,
-one made of a letter or two, a word of the records themselves, or the name of its own user, host or database.
+A **weak** secret would eat ordinary text: one of fewer than six bytes besides blanks, a number of fewer than eight
+digits, one made of a letter or two, a word of the records themselves, or the name of its own user, host or database.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import psycopg
 from psycopg import conninfo
 from pydantic import BaseModel, SecretStr
 
-from genonaut_lib.runs.spellings import SHORTEST, encoded
+from genonaut_lib.runs.spellings import SHORTEST, encoded, squeezed
 from genonaut_lib.settings import CURSOR_KEY_VARIABLE, Settings
 
 SHORTEST_NUMBER = 8
@@ -82,7 +82,7 @@ def known(settings: Settings) -> list[Secret]:
 def weakness(secret: str | bytes, beside: Iterable[str] = ()) -> str:
     """Return why a secret cannot be told from ordinary text, empty for one that can."""
     value = encoded(secret) if isinstance(secret, str) else secret
-    if len(value) < SHORTEST:
+    if len(squeezed(value)) < SHORTEST:
         return "it is too short"
     if value.isdigit() and len(value) < SHORTEST_NUMBER:
         return "it is a short number"
@@ -172,7 +172,7 @@ def _read_address(address: str) -> tuple[set[str], tuple[str, ...]]:
     passwords = {parts[key] for key in ("password", "sslpassword") if parts.get(key)}
     # Whatever libpq cannot read may be an address of another kind, or one whose password was not percent-encoded.
     found = re.search(r"://([^:/@]*):(.+)@([^/?#:]*)", address)
-    if found and not passwords:
+    if found and (not passwords or "@" in parts.get("host", "")):
         passwords.add(urllib.parse.unquote(found[2]))
         beside += [word for word in (found[1], found[3]) if word]
     found = re.search(r"[?&]password=([^&#]+)", address)

@@ -83,7 +83,7 @@ class Layer:
     @property
     def is_shown(self) -> bool:
         """Whether what stands side by side here does so for a reader too: neither tags nor blanks were taken off."""
-        return self.above is None or (self.change not in (TAGS, SQUEEZE) and self.above.is_shown)
+        return self.above is None or (self.change not in (TAGS, INVISIBLE, SQUEEZE) and self.above.is_shown)
 
     def below(self, change: Change) -> Layer:
         """Return the layer below; this one itself where the change finds nothing."""
@@ -126,32 +126,25 @@ def layers(text: bytes) -> Iterator[Layer]:
     """Yield the text and every layer below it, none twice; those without blanks come last of each."""
     top = Layer(text)
     plain = top.below(COLOURS)
-    found = [top, plain, *_unescaped(plain)]
-    untagged = plain.below(TAGS)
-    if untagged is not plain:
-        found += [untagged, *_unescaped(untagged)]
-    seen: set[int] = set()
-    for layer in found:
-        if id(layer) not in seen:
-            seen.add(id(layer))
+    bare = plain.below(TAGS).below(INVISIBLE)
+    found = [top, plain, *_unescaped(plain), bare, *_unescaped(bare, INVISIBLE)]
+    for number, layer in enumerate(found):
+        if all(layer is not other for other in found[:number]):
             yield layer
             narrow = layer.below(SQUEEZE)
             if narrow is not layer:
                 yield narrow
 
 
-def unescaped(data: bytes) -> Iterator[bytes]:
+def _unescaped(layer: Layer, also: Change | None = None) -> Iterator[Layer]:
     """Yield what is below the escapes of a text, once for every round that still finds some."""
-    return (layer.data for layer in _unescaped(Layer(data)))
-
-
-def _unescaped(layer: Layer) -> Iterator[Layer]:
     for _ in range(ROUNDS):
         below = layer.below(ESCAPES)
         if below is layer:
             return
         yield below
         layer = below.below(COLOURS)
+        layer = layer.below(also) if also else layer
         yield layer
 
 
@@ -180,13 +173,14 @@ def _unbackslash(token: bytes) -> bytes:
 _CONTROLS = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v", b"0": b"\0"}
 
 COLOURS = Change(
-    # Control sequences of a terminal (ECMA-48, 5.4 and 8.3.89), and letters that take no room: zero-width ones, the
-    # soft hyphen, the mark of byte order.
-    re.compile(
-        rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x00\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])"
-        rb"|\xe2\x80[\x8b-\x8d]|\xc2\xad|\xef\xbb\xbf"
-    ),
-    (b"\x1b", b"\xe2\x80", b"\xc2\xad", b"\xef\xbb\xbf"),
+    # Control sequences of a terminal (ECMA-48, 5.4 and 8.3.89).
+    re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x00\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])"),
+    (b"\x1b",),
+)
+INVISIBLE = Change(
+    # Letters that take no room: zero-width ones, the soft hyphen, the mark of byte order.
+    re.compile(rb"\xe2\x80[\x8b-\x8d]|\xc2\xad|\xef\xbb\xbf"),
+    (b"\xe2\x80", b"\xc2\xad", b"\xef\xbb\xbf"),
 )
 TAGS = Change(re.compile(rb"<[A-Za-z/!][^<>\x00]{0,1000}>"), (b"<",))
 ESCAPES = Change(

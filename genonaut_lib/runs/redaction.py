@@ -25,12 +25,12 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import WeakSecret
 from genonaut_lib.runs import fingerprints, known_secrets
 from genonaut_lib.runs.known_secrets import weakness
-from genonaut_lib.runs.layers import Layer, layers, unescaped
+from genonaut_lib.runs.layers import Layer, layers
 from genonaut_lib.runs.needles import Needles
 from genonaut_lib.runs.passages import Passage, Walk
 from genonaut_lib.runs.patterns import unknown_secrets
 from genonaut_lib.runs.spans import Span, cut, merged
-from genonaut_lib.runs.spellings import encoded, pieces, spellings, squeezed
+from genonaut_lib.runs.spellings import encoded, pieces, spellings
 from genonaut_lib.settings import Settings
 
 Key = Callable[[], bytes]
@@ -210,11 +210,10 @@ class Redactor:
             self._meant.setdefault(spelling, secret)
 
     def _learn_plainer(self, secret: bytes) -> None:
-        """Where escapes were taken off a text, those that the secret itself happens to hold went as well."""
-        for one in unescaped(secret):
-            if not weakness(squeezed(one)):
-                self._meant.setdefault(one, secret)
-                self._meant.setdefault(squeezed(one), secret)
+        """Where escapes and tags were taken off a text, those that the secret itself happens to hold went as well."""
+        for layer in layers(secret):
+            if not weakness(layer.data):
+                self._meant.setdefault(layer.data, secret)
 
 
 def _top_only(data: bytes) -> Iterable[Layer]:

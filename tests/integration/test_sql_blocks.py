@@ -70,6 +70,7 @@ FIRST_STAGE_OF = {
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
     "tag_bitmaps": ATTACHED,
+    "fingerprints": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -134,6 +135,7 @@ VALUES: dict[str, object] = {
     "rare_most": 1, "sealed": 1,
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
     "content_ids": [1], "chunk_count": 1,
+    "fingerprint_key": b"k" * 32,
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
