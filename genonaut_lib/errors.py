@@ -293,3 +293,11 @@ class RecordsBusy(GenonautError):
 
 class RecordNotSealed(GenonautError):
     """A run has ended, and its record could not be sealed."""
+
+
+class SecretInParameter(InvalidInput):
+    """A parameter holds a secret, which the record of the run would show."""
+
+
+class WeakSecret(Refused):
+    """A secret is too short or too common to be kept out of the records."""

@@ -255,7 +255,7 @@ def _read(file: Path) -> dict[str, Any]:
 def _overlay(content: dict[str, Any]) -> None:
     """Put `GENONAUT_<SECTION>__<KEY>` variables over the file's values; text is read as YAML."""
     for variable, text in os.environ.items():
-        if not variable.startswith(PREFIX) or variable in _NOT_KNOBS:
+        if not variable.startswith(PREFIX) or variable in _NOT_KNOBS or variable.endswith("_KEY"):  # keys are secrets
             continue
         path = variable.removeprefix(PREFIX).lower().split("__")
         section = content

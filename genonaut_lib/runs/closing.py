@@ -20,6 +20,7 @@ from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunStart
 from genonaut_lib.runs import report, sealing
 from genonaut_lib.runs.ending import Ending
+from genonaut_lib.runs.redaction import Redactor
 from genonaut_lib.runs.sealing import Opened
 from genonaut_lib.settings import Settings
 
@@ -27,12 +28,12 @@ PATIENCE_S = 3.0
 """How long the database is waited for once a run has ended; the record on the disk is complete by then."""
 
 
-def close(settings: Settings, opened: Opened, start: RunStart, ending: Ending) -> list[str]:
+def close(settings: Settings, opened: Opened, start: RunStart, ending: Ending, redactor: Redactor) -> list[str]:
     """Take the last steps of a run and return what could not be done, in sentences.
 
     Raises RunDisowned when others had declared the run lost meanwhile: its end is theirs to tell then.
     """
-    remarks = write_html(start)
+    remarks = write_html(start, redactor)
     with _session(settings) if opened.ledger else contextlib.nullcontext() as connection:
         if connection is not None:
             settle(connection, start, ending)
@@ -54,13 +55,13 @@ def settle(connection: Connection, start: RunStart, ending: Ending) -> None:
         )
 
 
-def write_html(start: RunStart) -> list[str]:
+def write_html(start: RunStart, redactor: Redactor) -> list[str]:
     """Write the HTML copy of a record, if there is one; return in a sentence why it could not be written."""
     path = Path(start.output_path) if start.output_path else None
     if path is None or not path.is_file():
         return []
     try:
-        report.write_html(path)
+        report.write_html(path, redactor)
     except OSError as error:
         return [f"Its HTML copy could not be written: {error.strerror or error}."]
     return []

@@ -23,11 +23,11 @@ from genonaut_lib.db import engine, guard
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunStart
-from genonaut_lib.runs import job, reaper, report, sealing
+from genonaut_lib.runs import job, reaper, references, report, sealing
 from genonaut_lib.runs.job import Job
 from genonaut_lib.runs.pulse import beating
 from genonaut_lib.runs.record_file import require_room, sweep
-from genonaut_lib.runs.sealing import Opened
+from genonaut_lib.runs.redaction import Redactor
 from genonaut_lib.runs.stops import Limits, listening
 from genonaut_lib.settings import Settings, nearest, project_root
 
@@ -61,6 +61,9 @@ class RunResult:
     seconds: float
 
 
+_Admission = tuple[Settings, sealing.Opened, Redactor]
+
+
 def notebook_names() -> list[str]:
     """Return the names of all notebooks, in order."""
     return sorted(path.stem for path in (project_root() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
@@ -82,7 +85,8 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator or not key:
-            raise InvalidInput(f"{pair!r} is not key=value.", hint="For example: -p dry_run=false")
+            # An address given without its key would stand on the screen, and in a scheduler's log.
+            raise InvalidInput(f"{Redactor().text(pair)!r} is not key=value.", hint="For example: -p dry_run=false")
         try:
             parameters[key] = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -96,12 +100,14 @@ def resolve_parameters(settings: Settings, path: Path, given: Mapping[str, Any])
     """Return all parameters of a run: the notebook's defaults, the environment's over them, the given ones on top.
 
     Raises InvalidInput for a parameter the notebook does not have, or a value of another type than
-    the notebook's default.
+    the notebook's default, and SecretInParameter for one that holds a secret instead of a reference to it.
     """
     found = papermill.inspect_notebook(path)
     known = {name: spec["inferred_type_name"] for name, spec in found.items()}
     defaults = {name: ast.literal_eval(spec["default"]) for name, spec in found.items()}
     values = {**defaults, **settings.notebooks.get(path.stem, {}), **given, "environment": settings.environment}
+    # First of all, since the other refusals repeat what was given.
+    references.require_none_secret(values, Redactor.of_environment(settings))
     for name, value in values.items():
         if name not in known:
             match = difflib.get_close_matches(name, known, n=1)
@@ -125,12 +131,12 @@ def run_notebook(settings: Settings, request: RunRequest) -> RunResult:
     parameters = resolve_parameters(settings, path, request.parameters)
     began = time.monotonic()
     with listening() as orders:
-        settings, opened = _admitted(settings, path.stem, parameters)
-        start = _start(settings, request, path, parameters)
+        settings, opened, redactor = _admitted(settings, path.stem, parameters)
+        start = _start(settings, request, path, references.with_fingerprints(parameters, redactor))
         limits = Limits.within(orders, _deadline_s(settings, request), settings.runs.stop_grace_s)
         orders.obey()
         with beating(settings, start) if opened.ledger else contextlib.nullcontext():
-            job.run(Job(settings, path, start, limits, opened))
+            job.run(Job(settings, path, start, limits, opened, redactor))
     output = Path(str(start.output_path))
     return RunResult(start.run_id, path.stem, output, report.html_path(output), time.monotonic() - began)
 
@@ -145,8 +151,8 @@ def notebook_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _admitted(settings: Settings, notebook: str, parameters: Mapping[str, Any]) -> tuple[Settings, Opened]:
-    """Return the settings the run goes by and what its seal will need; runs left by a kill are settled first."""
+def _admitted(settings: Settings, notebook: str, parameters: Mapping[str, Any]) -> _Admission:
+    """Return what the run goes by; runs left by a kill are settled first."""
     writing = notebook not in READ_ONLY
     with engine.session(settings, writing=writing) as connection:
         if writing:
@@ -156,8 +162,9 @@ def _admitted(settings: Settings, notebook: str, parameters: Mapping[str, Any]) 
         ledgered = ledger.exists(connection) and not engine.facts(connection).in_recovery
         if ledgered:
             reaper.reap(connection, settings)
+        redactor = Redactor.of_environment(settings, connection).also(references.referenced(parameters).values())
         opened = sealing.opened(settings, connection, ledgered=ledgered)
-    return engine.pinned(settings), opened
+    return engine.pinned(settings), opened, redactor
 
 
 def _start(settings: Settings, request: RunRequest, path: Path, parameters: Mapping[str, Any]) -> RunStart:

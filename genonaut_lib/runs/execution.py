@@ -15,11 +15,14 @@ from nbclient.exceptions import CellExecutionError
 from papermill.iorw import papermill_io
 from papermill.log import logger
 
+from genonaut_lib.errors import ProjectNotFound
 from genonaut_lib.runs.client import RecordedClient
 from genonaut_lib.runs.ending import OK, ending_of
 from genonaut_lib.runs.record import Record, Target
 from genonaut_lib.runs.record_file import HANDLER, path_of
+from genonaut_lib.runs.redaction import Redactor
 from genonaut_lib.runs.stops import Limits, listening
+from genonaut_lib.settings import load_settings
 
 _OWN = ("target", "run_id", "limits", "input_path", "progress_bar", "log_output")
 _RENAMED = {"start_timeout": "startup_timeout", "execution_timeout": "timeout"}
@@ -64,8 +67,16 @@ def _target(output_path: str | None) -> Target:
         path = _from_where_papermill_started(local) / path_of(output_path)
         # Papermill writes the notebook once more when it is done; this way it replaces the file, too.
         papermill_io.register(output_path, HANDLER)
-        return Target(path)
-    return Target(address=output_path)
+        return Target(path, redactor=_redactor())
+    return Target(address=output_path, redactor=_redactor())
+
+
+def _redactor() -> Redactor:
+    """Return what knows the secrets of this process; outside a project it still hides those of any address."""
+    try:
+        return Redactor.of_environment(load_settings())
+    except ProjectNotFound:
+        return Redactor()
 
 
 def _from_where_papermill_started(local: Any) -> Path:

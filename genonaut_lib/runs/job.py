@@ -18,7 +18,10 @@ from genonaut_lib.migration.ledger import RunStart
 from genonaut_lib.runs import closing, executor, report
 from genonaut_lib.runs.ending import DEAD, OK, Ending, ending_of
 from genonaut_lib.runs.kernel import engine_options
-from genonaut_lib.runs.record import PassThrough, Redacts, Target
+from genonaut_lib.runs.kernel_log import KernelLog
+from genonaut_lib.runs.record import Target
+from genonaut_lib.runs.redacted import redacted
+from genonaut_lib.runs.redaction import Redactor
 from genonaut_lib.runs.sealing import Opened
 from genonaut_lib.runs.session import RUN_VARIABLE
 from genonaut_lib.runs.stops import Limits
@@ -34,6 +37,7 @@ class Job:
     start: RunStart
     limits: Limits
     opened: Opened
+    redactor: Redactor
 
     @property
     def output(self) -> Path:
@@ -45,16 +49,12 @@ class Job:
         """Where the kernel's own messages go; removed when the run ends well."""
         return self.output.with_suffix(".kernel.log")
 
-    @property
-    def redactor(self) -> Redacts:
-        """What takes secrets out of the record and out of what the ledger is told."""
-        return PassThrough()
-
 
 def run(job: Job) -> None:
     """Execute the notebook and close its record; raises what `run_notebook` says."""
     try:
-        _execute(job)
+        with redacted(job.redactor):
+            _execute(job)
     except BaseException as error:
         remarks = _close(job, ending_of(error))
         if remarks and isinstance(error, GenonautError):
@@ -68,8 +68,8 @@ def run(job: Job) -> None:
 
 
 def _close(job: Job, ending: Ending) -> list[str]:
-    redacted = replace(ending, failure=job.redactor.node(ending.failure))
-    return closing.close(job.settings, job.opened, job.start, redacted)
+    told = replace(ending, failure=job.redactor.node(ending.failure))
+    return closing.close(job.settings, job.opened, job.start, told, job.redactor)
 
 
 def _execute(job: Job) -> None:
@@ -96,7 +96,8 @@ def _execute(job: Job) -> None:
 def _executed(job: Job) -> str:
     """Execute the notebook and return how its record says it ended."""
     papermill_engines.register(executor.NAME, executor.GenonautEngine)
-    with _environment({RUN_VARIABLE: str(job.start.run_id), ENVIRONMENT_VARIABLE: job.settings.environment}):
+    variables = {RUN_VARIABLE: str(job.start.run_id), ENVIRONMENT_VARIABLE: job.settings.environment}
+    with _environment(variables), contextlib.closing(KernelLog(job.kernel_log, job.redactor)) as log:
         executed = papermill.execute_notebook(
             job.path,
             None,
@@ -108,7 +109,7 @@ def _executed(job: Job) -> str:
             target=Target(job.output, redactor=job.redactor),
             run_id=job.start.run_id,
             limits=job.limits,
-            **engine_options(job.kernel_log),
+            **engine_options(log),
         )
     return str(executed.metadata["genonaut"]["status"])
 

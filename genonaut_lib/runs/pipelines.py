@@ -68,8 +68,14 @@ def load_pipelines() -> dict[str, list[Step]]:
             for name, sequence in content.items()
         }
         return TypeAdapter(dict[str, list[Step]]).validate_python(steps)
-    except (ValidationError, AttributeError, TypeError, yaml.YAMLError) as error:
-        raise InvalidSettings(f"params/pipelines.yaml cannot be read: {error}") from None
+    except ValidationError as error:
+        # A value may be a secret that somebody put there by mistake, so only its place is told.
+        found = error.errors(include_input=False, include_url=False)
+        places = " ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}." for one in found)
+        raise InvalidSettings(f"params/pipelines.yaml cannot be read: {places}") from None
+    except (AttributeError, TypeError, yaml.YAMLError) as error:
+        reason = getattr(error, "problem", None) or type(error).__name__
+        raise InvalidSettings(f"params/pipelines.yaml cannot be read: {reason}.") from None
 
 
 def pipeline_steps(name: str) -> list[Step]:

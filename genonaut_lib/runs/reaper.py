@@ -17,6 +17,7 @@ from genonaut_lib.migration.ledger import RunRecord
 from genonaut_lib.runs import closing, sealing
 from genonaut_lib.runs.ending import LOST, STATES, Ending
 from genonaut_lib.runs.record_file import as_bytes, mend, read_record, status_of, sweep, write_atomically
+from genonaut_lib.runs.redaction import Redactor
 from genonaut_lib.settings import Settings
 
 GONE = "The process that ran it is gone; nobody was left to say how it ended."
@@ -39,10 +40,10 @@ def reap(connection: Connection, settings: Settings) -> list[Settled]:
     Whatever ended without a seal is sealed. Raises RecordNotSealed, InvalidSettings for a signing key that
     cannot be used, and what the driver raises.
     """
-    settled = []
+    settled, redactor = [], Redactor.of_environment(settings, connection)
     for run in ledger.gone_runs(connection, settings.runs.lost_after_s):
         ending, remarks = _mended(run)
-        remarks += closing.write_html(run.start)
+        remarks += closing.write_html(run.start, redactor)
         closing.settle(connection, run.start, _with_remarks(ending, remarks))
         settled.append(Settled(run, ending, tuple(remarks)))
     sealing.seal_left_over(settings, connection)

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import nbformat
 from nbclient.exceptions import CellExecutionError
@@ -24,35 +24,12 @@ from papermill.iorw import papermill_io
 from genonaut_lib.errors import RecordUnwritable
 from genonaut_lib.runs.ending import Ending, cause_of, message_of
 from genonaut_lib.runs.record_file import Spare, as_bytes, mend, read_record, write_atomically
+from genonaut_lib.runs.redaction import Redactor
 
 SAVE_EVERY_S = 0.5
 """Pause between two saves; with the time a save takes, the file is less than two seconds behind."""
 PATIENCE_S = 10.0
 """How long saving may fail before the run is ended: work without a record is not to go on."""
-
-
-class Redacts(Protocol):
-    """What takes secrets out of a record before it reaches a disk."""
-
-    def text(self, value: str) -> str:
-        """Return a text without secrets."""
-        ...
-
-    def node(self, value: Any) -> Any:
-        """Return anything that JSON can hold, without secrets in keys and values."""
-        ...
-
-
-class PassThrough:
-    """Takes nothing out."""
-
-    def text(self, value: str) -> str:
-        """Return the text as it is."""
-        return value
-
-    def node(self, value: Any) -> Any:
-        """Return the value as it is."""
-        return value
 
 
 @dataclass(frozen=True)
@@ -61,7 +38,7 @@ class Target:
 
     path: Path | None = None
     address: str | None = None
-    redactor: Redacts = field(default_factory=PassThrough)
+    redactor: Redactor = field(default_factory=Redactor)
 
     def publish(self, snapshot: str) -> None:
         """Write a record, given as JSON in nbformat's form in memory; raise OSError where that fails."""

@@ -10,6 +10,7 @@ import nbformat
 from nbconvert import HTMLExporter
 
 from genonaut_lib.runs.record_file import status_of, write_atomically
+from genonaut_lib.runs.redaction import Redactor
 
 
 def html_path(notebook: Path) -> Path:
@@ -17,17 +18,18 @@ def html_path(notebook: Path) -> Path:
     return notebook.with_suffix(".html")
 
 
-def write_html(notebook: Path) -> Path:
+def write_html(notebook: Path, redactor: Redactor) -> Path:
     """Write the HTML copy beside an executed notebook, as a whole or not at all; return its path.
 
-    A run that did not end well says so above its first cell. Raises OSError.
+    A run that did not end well says so above its first cell. The notebook was saved without secrets; what the
+    exporter adds is looked through all the same. Raises OSError.
     """
     exporter = HTMLExporter(exclude_input_prompt=True, exclude_output_prompt=True)  # type: ignore[no-untyped-call]  # nbconvert types it loosely
     record = nbformat.reads(notebook.read_text(encoding="utf-8"), as_version=4)  # type: ignore[no-untyped-call]
     record.cells[:0] = _verdict(status_of(record))
     body, _ = exporter.from_notebook_node(record, {"metadata": {"name": notebook.stem}})
     target = html_path(notebook)
-    write_atomically(target, body.encode())
+    write_atomically(target, redactor.text(body).encode())
     return target
 
 

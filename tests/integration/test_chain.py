@@ -168,7 +168,7 @@ def tamper(connection: Connection, told: list[Manifest], dice: random.Random) ->
         "update workbench.run_records set folder_place = folder_place + 100 where place = %s",
         "delete from workbench.run_records where place = %s",
         "delete from workbench.run_records where place >= %s",
-        "update workbench.runs r set state = 'failed' from workbench.run_records s where (r.run_id, place) = (s.run_id, %s)",
+        "update workbench.runs r set state = 'lost' from workbench.run_records s where (r.run_id, place) = (s.run_id, %s)",
         "update workbench.runs r set actor = 'x' from workbench.run_records s where (r.run_id, place) = (s.run_id, %s)",
     ])  # fmt: skip
     connection.execute(statement, [place])

@@ -71,6 +71,7 @@ FIRST_STAGE_OF = {
     "counts": "seed_tags",
     "tag_bitmaps": ATTACHED,
     "run_records": "seed_tags",
+    "fingerprints": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -136,8 +137,10 @@ VALUES: dict[str, object] = {
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
     "content_ids": [1], "chunk_count": 1,
     "deadline_at": NOW, "resumed_from": uuid.UUID(int=2), "prefix": "0",
-    "folder": "/o/", "folder_id": "f", "folder_place": 1, "place": 1, "previous": "0f", "hash": "0f", "record_hash": "0f",
+    "folder": "/o/", "folder_id": "f", "folder_place": 1, "place": 1, "previous": "0f", "hash": "0f",
+    "record_hash": "0f",
     "body": "{}", "start": "3f2a",
+    "fingerprint_key": b"k" * 32,
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
