@@ -16,6 +16,7 @@ from genonaut_lib.cli import (
     notebooks,
     plans,
     runs,
+    scheduling,
     schema,
     servers,
     tags,
@@ -68,6 +69,7 @@ def _root(
 
 for room in (servers, content, notebooks, plans, backfill, decisions, schema, bench, gallery, tags, bitmaps, runs):
     room.register(app)
+scheduling.register(app)
 
 
 def run_guarded(arguments: list[str]) -> int:

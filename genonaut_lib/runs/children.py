@@ -31,7 +31,7 @@ class Child:
 
         It has a session of its own, so that Ctrl-C at a terminal reaches it through us only. Raises OSError.
         """
-        process = subprocess.Popen(  # noqa: S603  # the command is this program's own
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             start_new_session=True,

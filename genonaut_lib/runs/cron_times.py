@@ -178,11 +178,8 @@ class CronTimes(BaseModel):
     def last_before(self, moment: datetime) -> datetime:
         """Return the last time not after `moment`, or `moment` itself if there was none for four years."""
         for days in (1, 40, 400, 1500):
-            found = None
-            for found in itertools.takewhile(lambda due: due <= moment, self.upcoming(moment - timedelta(days=days))):
-                pass
-            if found is not None:
-                return found
+            if found := self.between(moment - timedelta(days=days), moment):
+                return found[-1]
         return moment
 
 

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import psycopg
+from psycopg.rows import TupleRow
+
 from genonaut_lib.db import advisory
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.processes import alive
@@ -22,6 +25,8 @@ from genonaut_lib.db.statements import block
 SILENT_S = 30.0
 """A scheduler that was not seen for so long is believed to be gone, wherever it ran."""
 KEPT_DAYS = 90
+
+Cursor = psycopg.Cursor[TupleRow]
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,10 @@ class Book:
 
     def start(self, slot: Slot) -> bool:
         """Write down that a claimed time is at work; return False where it is not ours any more."""
-        started = self._execute("start_time", **vars(slot), scheduler_id=self._holder.scheduler_id).rowcount == 1
-        if started:
-            self._execute("give_up_older", **vars(slot))
-        return started
+        if self._execute("start_time", **vars(slot), scheduler_id=self._holder.scheduler_id).rowcount != 1:
+            return False
+        self._execute("give_up_older", **vars(slot))
+        return True
 
     def put_back(self, slot: Slot, exit_code: int, remark: str) -> None:
         """Write down that a time waits for another try."""
@@ -123,9 +128,9 @@ class Book:
         if not self.lease(held.slot.pipeline):
             return False
         values = {**vars(held.slot), **vars(self._holder), "before": held.holder.scheduler_id}
-        taken = self._execute("take_over", **values).rowcount == 1
+        taken = self._execute("take_over", **values)
         self.release(held.slot.pipeline)
-        return taken
+        return taken.rowcount == 1
 
     def lease(self, pipeline: str) -> bool:
         """Take the lease of a sequence; a session that holds it already may get it again."""
@@ -139,7 +144,7 @@ class Book:
         """Delete what is older than anybody asks for."""
         self._execute("forget_times", days=KEPT_DAYS)
 
-    def _execute(self, name: str, **values: Any) -> Any:
+    def _execute(self, name: str, **values: Any) -> Cursor:
         return self._connection.execute(block("scheduled_runs", name).sql(), values)
 
 

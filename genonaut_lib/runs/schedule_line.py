@@ -10,7 +10,6 @@ import psycopg
 
 from genonaut_lib.db import engine, guard
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.errors import GenonautError
 from genonaut_lib.runs.schedule_book import Book, Holder
 from genonaut_lib.settings import Settings
 
@@ -59,13 +58,13 @@ class Line:
             self._say("The database answers again.")
         return Book(connection, self.holder)
 
-    def drop(self, error: GenonautError) -> None:
+    def drop(self, reason: str) -> None:
         """Take note that the database is away; it is said once."""
         self.close()
         self._again = time.monotonic() + RECONNECT_S
         if not self._is_down:
             self._is_down = True
-            self._say(f"{error.message} Trying again every {RECONNECT_S:g} s.")
+            self._say(f"{reason} Trying again every {RECONNECT_S:g} s.")
 
     def close(self) -> None:
         """Close the session, and with it all its leases."""

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import psycopg
+
 from genonaut_lib.db import engine
-from genonaut_lib.errors import DatabaseUnreachable, DiskFull, GenonautError
+from genonaut_lib.errors import DatabaseUnreachable, DiskFull, GenonautError, ReadOnlyDatabase
 from genonaut_lib.runs.children import KILL_AFTER_S
 from genonaut_lib.runs.schedule_book import Book, Held, Slot
 from genonaut_lib.runs.schedule_line import Line
@@ -33,7 +35,7 @@ SETTLED_S = 10.0
 """After the database was away everybody beats again, before anybody takes over what was silent meanwhile."""
 MOST_ATTEMPTS = 3
 """A time that outlived so many schedulers may be what they died of."""
-NOT_CONTROLLED = "Another scheduler took it over."
+DISOWNED = "Another scheduler took it over."
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Scheduler:
         try:
             yield
         finally:
+            self._is_patient = False
             self._tasks = [task for task in self._tasks if task.is_running]
             limit = time.monotonic() + KILL_AFTER_S + 1
             while self._tasks and time.monotonic() < limit:
@@ -109,22 +112,22 @@ class Scheduler:
                 book = self._book()
                 if book is not None:
                     self._work(book, claiming)
-        except (DatabaseUnreachable, DiskFull) as error:
+        except (DatabaseUnreachable, DiskFull, ReadOnlyDatabase, psycopg.OperationalError) as error:
             self._hang_up(error)
 
     def _work(self, book: Book, claiming: bool) -> None:
         self._settle(book)
         if time.monotonic() - self._beaten > BEAT_S:
             self._beaten = time.monotonic()
-            self._beat(book)
+            self._beat(book, claiming)
             if claiming:
                 self._take_over(book)
         if claiming:
             self._claim_due(book)
         self._start_waiting(book)
 
-    def _hang_up(self, error: GenonautError) -> None:
-        self._line.drop(error)
+    def _hang_up(self, error: Exception) -> None:
+        self._line.drop(error.message if isinstance(error, GenonautError) else f"The database failed: {error}")
         if not self._is_patient and not any(task.is_running for task in self._tasks):
             raise error
 
@@ -152,14 +155,18 @@ class Scheduler:
             if due_at is None or times != str(schedule):
                 due_at = schedule.last_before(self._world.now())
                 if book.claim(name, [due_at], str(schedule), "baseline"):
-                    self._world.say(f"{name} is new here; its first time is {schedule.after(due_at):%Y-%m-%d %H:%M} UTC.")
+                    self._world.say(f"{name} is new here; it runs from {schedule.after(due_at):%Y-%m-%d %H:%M} UTC on.")
             self._seen[name] = max(due_at, self._seen.get(name, due_at))
 
-    def _beat(self, book: Book) -> None:
+    def _beat(self, book: Book, claiming: bool) -> None:
+        """Show that this scheduler lives, and bring what it has in hand in line with what the ledger says."""
         held = book.beat()
         for task in self._tasks:
             if task.is_running and task.slot not in held:
-                task.terminate(NOT_CONTROLLED)
+                task.terminate(DISOWNED)
+        # A session that was lost while it claimed does not tell whether it did.
+        unknown = held - {task.slot for task in self._tasks}
+        self._tasks += [Task(slot, self._schedules[slot.pipeline]) for slot in unknown if claiming]
 
     def _take_over(self, book: Book) -> None:
         for held in book.held_by_others(self._schedules):

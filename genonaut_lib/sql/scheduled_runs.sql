@@ -11,10 +11,11 @@ from unnest(%(dues)s::timestamptz[]) due_at
 on conflict (pipeline, due_at) do nothing returning due_at;
 
 -- name: start_time
--- Nothing where another scheduler took it over meanwhile.
+-- Nothing where another scheduler took it over meanwhile; the same again where the answer was lost on its way.
 update workbench.scheduled_runs
 set state = 'running', attempts = attempts + 1, started_at = now(), seen_at = now()
-where pipeline = %(pipeline)s and due_at = %(due_at)s and scheduler_id = %(scheduler_id)s and state = 'queued';
+where pipeline = %(pipeline)s and due_at = %(due_at)s and scheduler_id = %(scheduler_id)s
+  and state in ('queued', 'running');
 
 -- name: put_back
 update workbench.scheduled_runs set state = 'queued', exit_code = %(exit_code)s, remark = %(remark)s, seen_at = now()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -45,7 +45,7 @@ def test_an_hourly_time_keeps_its_real_distance(start: datetime) -> None:
     """A night of 23 or of 25 hours has 23 or 25 of them."""
     hourly = CronTimes(cron="30 * * * *", time_zone="Europe/Berlin")
     found = hourly.between(start, start + timedelta(days=1))
-    assert {later - sooner for sooner, later in zip(found, found[1:], strict=False)} == {timedelta(hours=1)}
+    assert {later - sooner for sooner, later in pairwise(found)} == {timedelta(hours=1)}
 
 
 @pytest.mark.parametrize(("cron", "day"), [("0 0 * * 0", "Sun"), ("0 0 * * 7", "Sun"), ("0 0 * * mon", "Mon")])
