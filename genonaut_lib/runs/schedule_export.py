@@ -63,7 +63,7 @@ def cron(schedules: Schedules, target: Target) -> str:
 def _cron_lines(name: str, schedule: Schedule, target: Target) -> str:
     wait = "-n" if schedule.overlap == "skip" else f"-w {schedule.deadline_s or _DAY_S:g}"
     limit = "" if schedule.deadline_s is None else f"timeout -k {KILL_AFTER_S:g} {schedule.deadline_s:g} "
-    command = f"flock {wait} -E {LATER} {shlex.quote(f'/tmp/genonaut-{name}.lock')} {limit}"
+    command = f"flock {wait} -E {LATER} {shlex.quote(f'.genonaut-{name}.lock')} {limit}"
     command += shlex.join(target.command(name)).replace("%", r"\%")
     notes = [f"# {name}{_unsaid(schedule, 'cron: times missed while the machine was off are not caught up with')}"]
     return "\n".join([
@@ -171,7 +171,7 @@ def _cron_job(name: str, schedule: Schedule, target: Target) -> str:
             "jobTemplate": {"spec": _job(name, schedule, target)},
         },
     }
-    note = "# A time that comes while the job still runs waits only if it ends in time.\n"
+    note = "# A time that comes while the job still runs starts late, if startingDeadlineSeconds allows that.\n"
     return "---\n" + (note if schedule.overlap == "queue" else "") + yaml.safe_dump(job, sort_keys=False)
 
 
@@ -210,6 +210,7 @@ def _job(name: str, schedule: Schedule, target: Target) -> dict[str, object]:
 _DAG_HEAD = """\
 # Sequences of genonaut for Airflow 3. The worker's own environment holds DATABASE_URL and keys; none is written here.
 # A task that is busy (exit code 75) is skipped. Airflow cannot skip a time because the one before still runs: it waits.
+# A time missed while Airflow was down is caught up with once, whatever `catch_up` says.
 from datetime import datetime, timedelta, timezone
 
 from airflow.providers.standard.operators.bash import BashOperator
@@ -220,9 +221,9 @@ from airflow.timetables.trigger import CronTriggerTimetable
 _DAG = Template("""
 with DAG(
     dag_id=$dag,
-    schedule=CronTriggerTimetable($cron, timezone=$zone),
+    schedule=CronTriggerTimetable($cron, timezone=$zone, run_immediately=False),
     start_date=datetime($start, tzinfo=timezone.utc),
-    catchup=False,  # $missed
+    catchup=False,
     max_active_runs=1,
 ):
     BashOperator(
@@ -244,13 +245,11 @@ def airflow(schedules: Schedules, target: Target) -> str:
 def _dag(name: str, schedule: Schedule, target: Target) -> str:
     today = datetime.now(UTC)
     limit = "None" if schedule.deadline_s is None else f"timedelta(seconds={schedule.deadline_s!r})"
-    missed = "the newest missed time is run" if schedule.catch_up == "once" else "Airflow runs the newest missed time"
     return _DAG.substitute(
         dag=repr(f"genonaut_{name}"),
         cron=repr(schedule.cron),
         zone=repr(schedule.time_zone),
         start=f"{today.year}, {today.month}, {today.day}",
-        missed=missed,
         task=repr(name),
         command=repr(shlex.join(target.command(name))),
         project=repr(target.project),
