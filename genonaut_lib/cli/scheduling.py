@@ -32,7 +32,9 @@ schedule = typer.Typer(
     help="""See when sequences run by themselves, and hand their times to a scheduler of your own.
 
     genonaut schedule list --env demo
-    genonaut schedule export --format systemd --env production""",
+    genonaut schedule export --format systemd --env production
+
+Their times stand in params/pipelines.yaml.""",
 )
 
 

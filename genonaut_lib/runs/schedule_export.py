@@ -151,9 +151,10 @@ def _either(values: tuple[int, ...], all_of_them: int, least: int) -> str:
 
 def kubernetes(schedules: Schedules, target: Target) -> str:
     """Return a CronJob for each sequence; exit code 75 lets Kubernetes try again within the deadline."""
+    secret = target.secrets_for("k8s")
     head = (
-        "# Sequences of genonaut; records are kept on the claim genonaut-outputs, secrets in the Secret\n"
-        f"# {target.secrets_for('k8s')}. Exit code 75 (busy) is tried again until the deadline; needs Kubernetes 1.27.\n"
+        "# Sequences of genonaut, for Kubernetes 1.27 and newer. Records are kept on the claim genonaut-outputs,\n"
+        f"# secrets come from the Secret {secret}. Exit code 75 (busy) is tried again until the deadline.\n"
     )
     return head + "".join(_cron_job(name, found, target) for name, found in schedules.items())
 

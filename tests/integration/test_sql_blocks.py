@@ -71,6 +71,7 @@ FIRST_STAGE_OF = {
     "counts": "seed_tags",
     "tag_bitmaps": ATTACHED,
     "run_records": "seed_tags",
+    "scheduled_runs": "seed_tags",
     "fingerprints": ATTACHED,
 }
 LAST_STAGE_OF = {
@@ -136,6 +137,8 @@ VALUES: dict[str, object] = {
     "rare_most": 1, "sealed": 1,
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
     "content_ids": [1], "chunk_count": 1,
+    "pipelines": ["seal"], "pipeline": "seal", "due_at": NOW, "dues": [NOW], "times": "* * * * * UTC", "days": 90,
+    "scheduler_id": uuid.UUID(int=6), "before": uuid.UUID(int=7), "exit_code": 0, "remark": None,
     "deadline_at": NOW, "resumed_from": uuid.UUID(int=2), "prefix": "0",
     "folder": "/o/", "folder_id": "f", "folder_place": 1, "place": 1, "previous": "0f", "hash": "0f",
     "record_hash": "0f",

@@ -53,7 +53,7 @@ def cron_lines() -> list[str]:
 
 def test_cron_lines_are_read_back_as_the_same_times() -> None:
     """By APScheduler's reading of a crontab, which counts the days of the week from Monday."""
-    start = datetime(2026, 5, 4, tzinfo=UTC)
+    start = datetime(2026, 5, 4, 0, 0, 1, tzinfo=UTC)
     for line, schedule in zip(cron_lines(), SCHEDULES.values(), strict=True):
         fields = line.split()[:5]
         fields[4] = fields[4].replace("0", "sun")
