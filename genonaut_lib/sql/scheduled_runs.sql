@@ -18,7 +18,9 @@ where pipeline = %(pipeline)s and due_at = %(due_at)s and scheduler_id = %(sched
   and state in ('queued', 'running');
 
 -- name: put_back
-update workbench.scheduled_runs set state = 'queued', exit_code = %(exit_code)s, remark = %(remark)s, seen_at = now()
+-- A start that found the sequence busy is none of those that a scheduler may have died of.
+update workbench.scheduled_runs
+set state = 'queued', attempts = attempts - 1, exit_code = %(exit_code)s, remark = %(remark)s, seen_at = now()
 where pipeline = %(pipeline)s and due_at = %(due_at)s and scheduler_id = %(scheduler_id)s and state = 'running';
 
 -- name: end_time

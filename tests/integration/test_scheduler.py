@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psutil
 import pytest
@@ -243,6 +243,40 @@ def test_a_silent_scheduler_of_another_machine_loses_its_time(keeper: Keeper, mo
     tick_until(keeper, scheduler, ["ok"])
     assert any("taken over, its scheduler on elsewhere is gone" in line for line in keeper.said)
     end(scheduler)
+
+
+def test_a_sequence_that_another_scheduler_took_over_is_ended(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may run once; how the other one fares is not overwritten."""
+    monkeypatch.setattr("genonaut_lib.runs.scheduler.BEAT_S", 0.1)
+    keeper.code = SLEEP
+    scheduler = keeper.scheduler()
+    scheduler.tick()
+    keeper.clock.at(13)
+    tick_until(keeper, scheduler, ["running"])
+    change(keeper, "set scheduler_id = gen_random_uuid(), host = 'elsewhere'")
+    wait_for(lambda: scheduler.tick() or "Another scheduler took it over." in keeper.said[-1])
+    assert keeper.states() == ["running"]
+    end(scheduler)
+
+
+def test_a_claim_whose_answer_was_lost_is_kept(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row is there and nobody else will work on it."""
+    monkeypatch.setattr("genonaut_lib.runs.scheduler.BEAT_S", 0.1)
+    scheduler = keeper.scheduler()
+    scheduler.tick()
+    enter(keeper, 13, seen_s_ago=0, attempts=0)
+    keeper.clock.at(13)
+    scheduler.tick()
+    change(keeper, "set state = 'queued', scheduler_id = %s", scheduler._line.holder.scheduler_id)
+    tick_until(keeper, scheduler, ["ok"])
+    end(scheduler)
+
+
+def change(keeper: Keeper, what: LiteralString, *values: object) -> None:
+    """Change the times of a sequence behind the scheduler's back, its baseline left out."""
+    statement = "update workbench.scheduled_runs " + what + " where pipeline = %s and state <> 'baseline'"
+    with engine.connect(keeper.stage.settings) as connection:
+        connection.execute(statement, [*values, keeper.name])
 
 
 def test_a_time_that_several_schedulers_died_of_is_given_up(keeper: Keeper) -> None:
