@@ -108,6 +108,21 @@ def test_a_new_schedule_counts_from_now_on(keeper: Keeper) -> None:
     end(scheduler)
 
 
+def test_a_time_is_claimed_by_one_scheduler_and_missed_by_none(keeper: Keeper) -> None:
+    """Whoever comes second neither runs it nor calls it missed."""
+    first, second = keeper.scheduler(), keeper.scheduler()
+    first.tick()
+    second.tick()
+    keeper.clock.at(13)
+    tick_until(keeper, first, ["ok"])
+    second.tick()
+    keeper.clock.at(14)
+    tick_until(keeper, second, ["ok", "ok"])
+    assert sum("started" in line for line in keeper.said) == 2
+    assert not any("missed" in line for line in keeper.said)
+    end(first, second)
+
+
 @pytest.mark.parametrize(("catch_up", "states"), [("none", ["missed"] * 3), ("once", ["missed", "missed", "ok"])])
 def test_missed_times_are_recorded_and_said(catch_up: str, states: list[str], keeper: Keeper) -> None:
     """No scheduler was there at one, two and three; the newest is caught up with if that is the policy."""
