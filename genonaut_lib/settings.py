@@ -109,6 +109,15 @@ class PressureSettings(_Section):
     resume_after_s: float = Field(2.0, ge=0, le=3600, description="how long it must be calm before that")
 
 
+class ServiceSettings(_Section):
+    """The HTTP API: where it listens, how many sessions it has in each process, and how long things may take."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65_535, description="0: any free one, which is said")
+    sessions: int = Field(10, ge=1, le=1_000)
+    statement_timeout_ms: int = Field(15_000, ge=1, le=3_600_000)
+
+
 class Settings(_Section):
     """All knobs of one environment.
 
@@ -126,6 +135,7 @@ class Settings(_Section):
     pressure: PressureSettings = PressureSettings()
     planner: PlannerSettings = PlannerSettings()
     bitmaps: BitmapSettings = BitmapSettings()
+    service: ServiceSettings = ServiceSettings()
     notebooks: dict[str, dict[str, Any]] = {}
     database_url: SecretStr | None = Field(None, exclude=True)
     redis_url: SecretStr | None = Field(None, exclude=True)

@@ -16,6 +16,7 @@ from genonaut_lib.cli import (
     notebooks,
     plans,
     schema,
+    serve,
     servers,
     tags,
 )
@@ -64,7 +65,7 @@ def _root(
 ) -> None: ...
 
 
-for room in (servers, content, notebooks, plans, backfill, decisions, schema, bench, gallery, tags, bitmaps):
+for room in (servers, content, notebooks, plans, backfill, decisions, schema, bench, gallery, tags, bitmaps, serve):
     room.register(app)
 
 

@@ -1,0 +1,1 @@
+"""The HTTP API: the gallery for a web front end."""
