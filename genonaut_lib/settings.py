@@ -25,7 +25,8 @@ PREFIX = "GENONAUT_"
 CURSOR_KEY_VARIABLE = "GENONAUT_CURSOR_KEY"
 SHORTEST_CURSOR_KEY = 32
 _SECRETS = {
-    "database_url": "DATABASE_URL", "redis_url": "REDIS_URL", "cursor_key": CURSOR_KEY_VARIABLE, "jwt_key": KEY_VARIABLE,
+    "database_url": "DATABASE_URL", "redis_url": "REDIS_URL",
+    "cursor_key": CURSOR_KEY_VARIABLE, "jwt_key": KEY_VARIABLE,
 }  # fmt: skip
 _NOT_KNOBS = {ENVIRONMENT_VARIABLE, "GENONAUT_STATE", "GENONAUT_RUN_ID", "GENONAUT_CONFIRM", *_SECRETS.values()}
 

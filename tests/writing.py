@@ -1,4 +1,4 @@
-"""A migrated gallery to be written, on either side of its cut over: a few users, tags and items, and the bitmap index."""
+"""A migrated gallery to be written, on either side of its cut over: users, tags, items and the bitmap index."""
 
 from __future__ import annotations
 

@@ -75,9 +75,7 @@ async def read_item(connection: AsyncConnection, key: Key) -> Item | None:
     row = await _row(connection, "item", key.values)
     if row is None:
         return None
-    *columns, ids, names = row
-    columns[6:8] = (moment.astimezone(UTC) for moment in columns[6:8])
-    return Item(key, *columns, tag_ids=tuple(ids), tags=tuple(names))
+    return Item(key, *(_plain(value) for value in row))
 
 
 async def hold_truth(connection: AsyncConnection) -> bool:
@@ -122,7 +120,14 @@ async def set_tags(connection: AsyncConnection, key: Key, tags: Sequence[uuid.UU
         await connection.execute(_statement(name), key.values | {"tags": list(tags)})
 
 
-_EMPTY: Mapping[str, Any] = {
+def _plain(value: Any) -> Any:
+    """Return a value as it is in every session: times in UTC, whatever the session's zone, and no lists."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    return tuple(value) if isinstance(value, list) else value
+
+
+_EMPTY: dict[str, Any] = {
     "content_data": "", "quality_score": None, "is_private": False, "path_thumb": None, "path_thumbs_alt_res": None,
     "item_metadata": None,
 }  # fmt: skip

@@ -97,9 +97,7 @@ class Items:
 
         return await self._write(work)
 
-    async def change(
-        self, key: Key, given: Given, editor: Editor, versions: Collection[str] | None = None
-    ) -> Item:
+    async def change(self, key: Key, given: Given, editor: Editor, versions: Collection[str] | None = None) -> Item:
         """Replace the fields that are given; where none of them differs, nothing is written and no time moves.
 
         `versions` are those the item may have, None for any. Raises ItemNotFound, Forbidden, ItemChanged,

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of bearer tokens: the scheme, which requests need one, and what is answered without."""
+"""What the OpenAPI document says of bearer tokens: the scheme, and which requests need one."""
 
 from __future__ import annotations
 

@@ -89,7 +89,9 @@ def body_of_new() -> dict[str, Any]:
 def body_of_change() -> dict[str, Any]:
     """Return what an operation says of the body that changes an item: any of its fields, none of them needed."""
     schema = NewItem.model_json_schema()
-    settable = {name: about for name, about in schema["properties"].items() if name not in ("source_type", "creator_id")}
+    settable = {
+        name: about for name, about in schema["properties"].items() if name not in ("source_type", "creator_id")
+    }
     schema |= {
         "title": "ChangedItem",
         "description": "The fields to be replaced; what is left out stays as it is.",

@@ -27,7 +27,7 @@ LEAST_ID, GREATEST_ID = -(2**31), 2**31 - 1
 
 async def _key(
     source: Annotated[Literal["regular", "auto"], Path(description="Which source the item is of.")],
-    id: Annotated[int, Path(ge=LEAST_ID, le=GREATEST_ID, description="Its number there.")],  # noqa: A002  # its name
+    id: Annotated[int, Path(ge=LEAST_ID, le=GREATEST_ID, description="Its number there.")],
 ) -> Key:
     return Key(ContentSource.from_junction(source), id)
 
@@ -40,7 +40,6 @@ async def _versions(
     return frozenset(one.strip().removeprefix("W/").strip('"') for one in if_match.split(","))
 
 
-Wanted = Annotated[Key, Depends(_key)]
 Versions = Annotated[frozenset[str] | None, Depends(_versions)]
 
 
@@ -48,8 +47,10 @@ Versions = Annotated[frozenset[str] | None, Depends(_versions)]
     "/content",
     status_code=201,
     openapi_extra=body_of_new(),
-    responses={201: {"model": ShownItem, "description": "The item as it was made; Location says where it is."}}
-    | problems.documented(400, 401, 403, 409, 413, 503, 504),
+    responses={
+        201: {"model": ShownItem, "description": "The item as it was made; Location says where it is."},
+        **problems.documented(400, 401, 403, 409, 413, 503, 504),
+    },
 )
 async def create(request: Request, service: Running, editor: Writing) -> Response:
     """Make an item of the caller's, with its tags, in one transaction."""
@@ -62,9 +63,9 @@ async def create(request: Request, service: Running, editor: Writing) -> Respons
 
 @router.get(
     "/content/{source}/{id}",
-    responses={200: {"model": ShownItem, "description": "The item."}} | problems.documented(400, 404, 504),
+    responses={200: {"model": ShownItem, "description": "The item."}, **problems.documented(400, 404, 504)},
 )
-async def read(key: Wanted, service: Running, caller: Asking) -> Response:
+async def read(key: Annotated[Key, Depends(_key)], service: Running, caller: Asking) -> Response:
     """Return one item. Another's private item is not there for anybody else."""
     return _shown(await service.items.read(key, caller.viewer))
 
@@ -75,10 +76,12 @@ async def read(key: Wanted, service: Running, caller: Asking) -> Response:
     responses={
         200: {"model": ShownItem, "description": "The item as it is now."},
         204: {"description": "Changed by an admin, who does not see the private items of others."},
-    }
-    | problems.documented(400, 401, 403, 404, 409, 412, 413, 503, 504),
+        **problems.documented(400, 401, 403, 404, 409, 412, 413, 503, 504),
+    },
 )
-async def change(request: Request, key: Wanted, service: Running, editor: Writing, versions: Versions) -> Response:
+async def change(
+    request: Request, key: Annotated[Key, Depends(_key)], service: Running, editor: Writing, versions: Versions
+) -> Response:
     """Replace the fields of an item that are given, its tags as a whole; the same request again changes nothing."""
     given = fields_of(await object_of(request))
     item = await service.items.change(key, given, editor, versions)
@@ -90,7 +93,7 @@ async def change(request: Request, key: Wanted, service: Running, editor: Writin
     status_code=204,
     responses=problems.documented(400, 401, 403, 404, 409, 412, 503, 504),
 )
-async def delete(key: Wanted, service: Running, editor: Writing, versions: Versions) -> Response:
+async def delete(key: Annotated[Key, Depends(_key)], service: Running, editor: Writing, versions: Versions) -> Response:
     """Delete an item and its tags; once more, and there is none."""
     await service.items.delete(key, editor, versions)
     return Response(None, 204)

@@ -71,7 +71,11 @@ def test_an_item_is_made_with_its_tags(source: ContentSource, place: Writing) ->
     item = place.make(source, tags=words, item_metadata={"seed": 2**63}, quality_score=0.5)
     assert item.tags == ("anime", "landscape", "science fiction")
     assert place.tags(item.key) == {ANIME, LANDSCAPE, FICTION}
-    assert (item.item_metadata, item.quality_score, item.creator_username) == ('{"seed": 9223372036854775808}', 0.5, "ada")
+    assert (item.item_metadata, item.quality_score, item.creator_username) == (
+        '{"seed": 9223372036854775808}',
+        0.5,
+        "ada",
+    )
     assert place.run(place.items.read(item.key, None)) == item
 
 
@@ -84,7 +88,7 @@ def test_an_item_may_have_no_tags(place: Writing) -> None:
 
 def test_an_unknown_tag_is_refused_with_near_names_and_nothing_is_written(place: Writing) -> None:
     """Tags are made by operators, not by the way."""
-    item, before = place.make(tags=["sea"]), place.count()
+    item = place.make(tags=["sea"])
     before = place.count()
     for write in (lambda: place.make(tags=["sea", "animee"]), lambda: place.change(item.key, tags=["animee"])):
         with pytest.raises(UnknownTag, match="'animee'") as refused:
@@ -125,7 +129,12 @@ def test_tags_are_replaced_as_a_whole(place: Writing) -> None:
 
 def test_the_same_change_again_writes_nothing(place: Writing) -> None:
     """The row stays the one it was, and so do its time and its version; so does one that is asked for nothing."""
-    fields = {"title": "same", "tags": ["sea", "anime"], "item_metadata": {"a": 1, "b": 1.50}, "prompt": LEAST["prompt"]}
+    fields = {
+        "title": "same",
+        "tags": ["sea", "anime"],
+        "item_metadata": {"a": 1, "b": 1.50},
+        "prompt": LEAST["prompt"],
+    }
     item = place.change(place.make().key, **fields)
     row = place.row(item.key)
     assert place.change(item.key, **fields | {"tags": ["Anime", "sea", "anime"]}) == item
@@ -249,7 +258,9 @@ def test_a_write_that_a_deadlock_ended_is_done_anew(place: Writing) -> None:
             other.execute("select from tags where id = %s for update", [SEA])
             thread = in_thread(lambda: place.change(item.key, tags=["sea"]))
             waits(place.connection)
-            other.execute("select from content_items_all where source_type = 'items' and id = %s for update", [item.key.id])
+            other.execute(
+                "select from content_items_all where source_type = 'items' and id = %s for update", [item.key.id]
+            )
         thread.join(PATIENCE_S)
     assert place.tags(item.key) == {SEA}
 
@@ -399,7 +410,7 @@ def test_a_write_in_flight_comes_before_the_switch(admin_url: str, template: str
                 waits(place.connection, "relation")
             writer.join(PATIENCE_S)
             switch.join(PATIENCE_S)
-        assert not (writer.is_alive() or switch.is_alive())
+        assert [thread.is_alive() for thread in (writer, switch)] == [False, False]
         assert in_junction(place.connection)[item.key.source, item.key.id] == {ANIME}
         place.change(item.key, tags=["landscape"])
         assert in_junction(place.connection)[item.key.source, item.key.id] == {LANDSCAPE}
