@@ -88,6 +88,11 @@ async def hold_truth(connection: AsyncConnection) -> bool:
     return bool(row[0])
 
 
+async def has_user(connection: AsyncConnection, user: uuid.UUID) -> bool:
+    """Return whether somebody has this id."""
+    return await _row(connection, "has_user", {"creator": user}) == (True,)
+
+
 async def lock_item(connection: AsyncConnection, key: Key) -> bool:
     """Make other writers of the item wait; return whether it is there."""
     return await _row(connection, "lock_item", key.values) is not None

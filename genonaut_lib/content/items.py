@@ -22,6 +22,7 @@ from genonaut_lib.content.item_rows import (
     Item,
     Key,
     delete_item,
+    has_user,
     hold_truth,
     insert_item,
     lock_item,
@@ -88,6 +89,8 @@ class Items:
         """
 
         async def work(connection: AsyncConnection, junction_is_truth: bool) -> Item:
+            if not await has_user(connection, creator):
+                raise UnknownCreator(hint="Make the user first.", field="creator_id")
             tags = await _tags_of(connection, given.tags or ())
             columns = {**given.columns, "prompt": given.prompt, "creator": creator}
             key = await insert_item(connection, source, columns, [] if junction_is_truth else tags)
@@ -162,8 +165,6 @@ def _explain(error: psycopg.Error) -> NoReturn:
         raise _Ended from error
     if isinstance(error, sqlstate.LockNotAvailable):
         raise WriteContended(hint="Somebody holds the item, or its table, for long. Send the request again.") from error
-    if isinstance(error, sqlstate.ForeignKeyViolation):
-        raise UnknownCreator(hint="Make the user first.", field="creator_id") from error
     if isinstance(error, psycopg.IntegrityError):
         raise ItemRefused(hint="The gallery's owner knows their tables' rules.", field=column) from error
     if isinstance(error, psycopg.DataError):
@@ -206,4 +207,4 @@ def _not_found(key: Key) -> ItemNotFound:
     return ItemNotFound(f"There is no item {key.source.junction}/{key.id}, or none that the caller may see.")
 
 
-__all__ = ["Editor", "Item", "Items", "Key"]
+__all__ = ["ATTEMPTS", "Editor", "Item", "Items", "Key"]

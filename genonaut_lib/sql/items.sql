@@ -24,6 +24,9 @@ cross join lateral (
 ) l
 where c.source_type = %(partition)s and c.id = %(id)s;
 
+-- name: has_user
+select exists (select from users where id = %(creator)s);
+
 -- name: insert_item
 -- Through the parent, whose sequence feeds both sources. The times are the server's.
 insert into content_items_all (source_type, title, content_type, content_data, item_metadata, creator_id, created_at,

@@ -18,7 +18,7 @@ from psycopg import conninfo
 from pydantic import SecretStr
 
 from genonaut_lib.content.item_fields import fields_of, fields_of_new
-from genonaut_lib.content.items import Editor, Item, Items, Key
+from genonaut_lib.content.items import ATTEMPTS, Editor, Item, Items, Key
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import open_pool
@@ -114,6 +114,15 @@ def test_a_change_replaces_what_is_given_and_nothing_else(place: Writing) -> Non
     assert changed == wanted
     assert changed.updated_at > item.updated_at
     assert changed.version != item.version
+
+
+def test_the_time_of_an_item_never_goes_back(place: Writing) -> None:
+    """Not where a clock was ahead, nor for a write that began before another one and came after it."""
+    item = place.make()
+    ahead = "update content_items_all set updated_at = now() + interval '1 day' where source_type = 'items' and id = %s"
+    place.connection.execute(ahead, [item.key.id])
+    times = [place.change(item.key, title=title).updated_at for title in ("one", "two")]
+    assert item.updated_at < times[0] < times[1]
 
 
 def test_tags_are_replaced_as_a_whole(place: Writing) -> None:
@@ -277,6 +286,32 @@ def test_a_write_gives_way_to_whoever_holds_the_item_for_long(place: Writing) ->
         with pytest.raises(WriteContended):
             second.change(item.key, title="now")
     assert place.run(place.items.read(item.key, None)) == item
+
+
+def test_a_write_is_tried_a_few_times_and_no_more(place: Writing) -> None:
+    """Where PostgreSQL ends it again and again, it is given up."""
+    place.connection.execute(
+        "create sequence attempts;"
+        " create function never() returns trigger language plpgsql as $$ begin perform nextval('attempts');"
+        " raise exception using errcode = 'serialization_failure'; end $$;"
+        " create trigger never before insert on content_items for each row when (new.title = 'never')"
+        " execute function never()"
+    )
+    before = place.count()
+    with pytest.raises(WriteContended):
+        place.make(title="never", tags=["sea"])
+    assert place.connection.execute("select last_value from attempts").fetchone() == (ATTEMPTS,)
+    assert place.count() == before
+
+
+def test_an_item_that_others_refer_to_is_not_deleted(place: Writing) -> None:
+    """A foreign key of the owner's is a rule like any other."""
+    item = place.make()
+    place.connection.execute("create table favourites (item integer references content_items (id))")
+    place.connection.execute("insert into favourites values (%s)", [item.key.id])
+    with pytest.raises(ItemRefused):
+        place.delete(item.key)
+    place.connection.execute("drop table favourites")
 
 
 def test_a_rule_of_the_owner_s_is_a_refusal(place: Writing) -> None:

@@ -224,6 +224,20 @@ def test_a_wrong_body_is_refused_by_the_field_at_fault(
     assert found == wanted or (found[0], found[2]) == (wanted[0], "tags")
 
 
+def test_a_write_that_gives_way_says_when_to_come_again(service: Served, ada: dict[str, str]) -> None:
+    """Where PostgreSQL ended it for the sake of others, more often than it is tried anew."""
+    with closing(engine.connect(service.settings)) as connection:
+        connection.execute(
+            "create function never() returns trigger language plpgsql as"
+            " $$ begin raise exception using errcode = 'serialization_failure'; end $$;"
+            " create trigger never before insert on content_items for each row when (new.title = 'never')"
+            " execute function never()"
+        )
+    answer = service.client.post("/content", params=ada, json=LEAST | {"title": "never"})
+    assert problem(answer) == (503, "write_contended", None)
+    assert answer.headers["retry-after"] == "1"
+
+
 def test_near_names_are_told(service: Served, ada: dict[str, str]) -> None:
     """In the hint."""
     refused = service.client.post("/content", params=ada, json=LEAST | {"tags": ["lanscape"]})
