@@ -277,15 +277,48 @@ def test_a_write_that_a_deadlock_ended_is_done_anew(place: Writing) -> None:
 def test_a_write_gives_way_to_whoever_holds_the_item_for_long(place: Writing) -> None:
     """It waits as long as the session's lock_timeout says, and nothing is written."""
     item = place.make()
-    address = place.settings.database_url
-    assert address is not None
-    hasty = conninfo.make_conninfo(address.get_secret_value(), options="-c lock_timeout=50ms")
-    settings = place.settings.model_copy(update={"database_url": SecretStr(hasty)})
-    with closing(engine.connect(place.settings)) as other, opened(settings, sessions=1) as second, other.transaction():
+    ada, hasty = place.editor("ada"), with_options(place, "-c lock_timeout=50ms")
+    with closing(engine.connect(place.settings)) as other, opened(hasty, sessions=1) as second, other.transaction():
         other.execute("select from content_items where id = %s for update", [item.key.id])
         with pytest.raises(WriteContended):
-            second.change(item.key, title="now")
+            second.change(item.key, ada, title="now")
     assert place.run(place.items.read(item.key, None)) == item
+
+
+@pytest.fixture
+def plain_role(place: Writing) -> Iterator[str]:
+    """A role with an application's rights and no others: on the junction it writes once that is the truth."""
+    role = f"app_{uuid.uuid4().hex[:8]}"
+    rights = [
+        f"create role {role}",
+        f"grant select, insert, update, delete on content_items, content_items_auto, content_items_all to {role}",
+        f"grant select on users, tags, tag_aliases, content_tags to {role}",
+        f"grant usage on sequence content_items_all_id_seq to {role}",
+        *[f"grant insert, delete on content_tags to {role}"] * place.junction,
+    ]
+    for statement in rights:
+        place.connection.execute(statement.encode())
+    yield role
+    place.connection.execute(f"drop owned by {role}; drop role {role}".encode())
+
+
+def with_options(place: Writing, options: str) -> Settings:
+    """Return the settings whose sessions start with these options."""
+    address = place.settings.database_url
+    assert address is not None
+    other = conninfo.make_conninfo(address.get_secret_value(), options=options)
+    return place.settings.model_copy(update={"database_url": SecretStr(other)})
+
+
+def test_an_application_s_rights_are_enough(place: Writing, plain_role: str) -> None:
+    """Whoever writes items owns neither their tables nor the junction."""
+    ada = place.editor("ada")
+    given = fields_of_new({**LEAST, "tags": ["sea"]})
+    with opened(with_options(place, f"-c role={plain_role}"), sessions=2) as other:
+        item = other.run(other.items.create(ContentSource.AUTO, given, ada.user))
+        assert other.change(item.key, ada, tags=["anime"], title="new").tags == ("anime",)
+        assert place.tags(item.key) == {ANIME}
+        other.delete(item.key, ada)
 
 
 def test_a_write_is_tried_a_few_times_and_no_more(place: Writing) -> None:
