@@ -229,3 +229,53 @@ class BitmapsBusy(Refused):
 
 class BitmapsForgotten(GenonautError):
     """While the tag bitmap index was being built, a table was truncated, or a trigger or it dropped."""
+
+
+class ItemNotFound(Refused):
+    """There is no such item, or none that the caller may see."""
+
+
+class ItemChanged(Refused):
+    """The item is no longer the one that was read."""
+
+
+class PromptImmutable(Refused):
+    """The prompt of an item is written once, and never changed."""
+
+    field = "prompt"
+
+
+class UnknownCreator(InvalidInput):
+    """Nobody has this id, so nobody can have made the item."""
+
+
+class ItemRefused(Refused):
+    """A rule of the gallery's own tables does not allow this item."""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None, field: str | None = None) -> None:
+        self.field = field
+        super().__init__(message, hint=hint)
+
+
+class WriteContended(GenonautError):
+    """Others wrote the same rows at the same time, and this write had to give way."""
+
+
+class BodyTooLarge(InvalidInput):
+    """The body of the request is larger than any item."""
+
+
+class Unauthenticated(Refused):
+    """The request does not say who sends it."""
+
+
+class TokenRefused(Unauthenticated):
+    """The bearer token is not accepted."""
+
+
+class Forbidden(Refused):
+    """The caller may not do this."""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None, field: str | None = None) -> None:
+        self.field = field
+        super().__init__(message, hint=hint)

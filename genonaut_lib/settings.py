@@ -1,7 +1,8 @@
 """Typed knobs: `params/<environment>.yaml`, with environment variables on top.
 
-Secrets come only from the environment (`DATABASE_URL`, `REDIS_URL`, `GENONAUT_CURSOR_KEY`); a params file
-that holds a password is refused. Unknown keys are refused with the nearest known name. Units are in the names.
+Secrets come only from the environment (`DATABASE_URL`, `REDIS_URL`, `GENONAUT_CURSOR_KEY`,
+`GENONAUT_JWT_KEY`); a params file that holds a password is refused. Unknown keys are refused with the nearest
+known name. Units are in the names.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from genonaut_lib.errors import InvalidSettings, ProjectNotFound
 from genonaut_lib.planner_settings import PlannerSettings
+from genonaut_lib.token_settings import KEY_VARIABLE, TokenSettings
 
 ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
 PREFIX = "GENONAUT_"
 CURSOR_KEY_VARIABLE = "GENONAUT_CURSOR_KEY"
 SHORTEST_CURSOR_KEY = 32
-_NOT_KNOBS = {ENVIRONMENT_VARIABLE, "GENONAUT_STATE", "GENONAUT_RUN_ID", "GENONAUT_CONFIRM", CURSOR_KEY_VARIABLE}
+_SECRETS = {
+    "database_url": "DATABASE_URL", "redis_url": "REDIS_URL",
+    "cursor_key": CURSOR_KEY_VARIABLE, "jwt_key": KEY_VARIABLE,
+}  # fmt: skip
+_NOT_KNOBS = {ENVIRONMENT_VARIABLE, "GENONAUT_STATE", "GENONAUT_RUN_ID", "GENONAUT_CONFIRM", *_SECRETS.values()}
 
 
 class _Section(BaseModel):
@@ -116,6 +122,9 @@ class ServiceSettings(_Section):
     port: int = Field(8000, ge=0, le=65_535, description="0: any free one, which is said")
     sessions: int = Field(10, ge=1, le=1_000)
     statement_timeout_ms: int = Field(15_000, ge=1, le=3_600_000)
+    auth: Literal["none", "jwt"] = Field("none", description="none: who asks is who `user_id` says, for demos")
+    anonymous: bool = Field(True, description="with jwt: whether a request without a token may read what is public")
+    jwt: TokenSettings = TokenSettings()
 
 
 class Settings(_Section):
@@ -140,6 +149,7 @@ class Settings(_Section):
     database_url: SecretStr | None = Field(None, exclude=True)
     redis_url: SecretStr | None = Field(None, exclude=True)
     cursor_key: SecretStr | None = Field(None, exclude=True)
+    jwt_key: SecretStr | None = Field(None, exclude=True)
 
     @field_validator("cursor_key")
     @classmethod
@@ -227,10 +237,10 @@ def nearest(word: str, known: list[str]) -> str:
 
 def _parse(file: Path, name: str) -> Settings:
     content = _read(file)
-    if {"database_url", "redis_url", "cursor_key", "environment"} & set(content):
+    if {*_SECRETS, "environment"} & set(content):
         raise InvalidSettings(
-            f"{file.name} holds database_url, redis_url, cursor_key or environment.",
-            hint=f"They come from DATABASE_URL, REDIS_URL and {CURSOR_KEY_VARIABLE}, the name from the file's own.",
+            f"{file.name} holds {', '.join(_SECRETS)} or environment.",
+            hint=f"They come from {', '.join(_SECRETS.values())}, the environment's name from the file's own.",
         )
     _overlay(content)
     values = {"environment": name, **content, **_secrets()}
@@ -258,8 +268,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _secrets() -> dict[str, str]:
-    pairs = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL", "cursor_key": CURSOR_KEY_VARIABLE}
-    return {field: os.environ[name] for field, name in pairs.items() if os.environ.get(name)}
+    return {field: os.environ[name] for field, name in _SECRETS.items() if os.environ.get(name)}
 
 
 def _overlay(content: dict[str, Any]) -> None:

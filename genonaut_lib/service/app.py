@@ -8,37 +8,47 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import FastAPI
 
 from genonaut_lib import __version__
+from genonaut_lib.content.items import Items
 from genonaut_lib.db.pool import open_pool
 from genonaut_lib.gallery.gallery import Gallery
-from genonaut_lib.service import problems, unified
+from genonaut_lib.service import bearer, items, problems, unified
 from genonaut_lib.service.state import Service
+from genonaut_lib.service.tokens import Tokens, tokens_of
 from genonaut_lib.settings import Settings
 
 PREFIX = "/api/v1"
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the API of one environment; nothing is opened before it starts."""
+    """Return the API of one environment; nothing is opened before it starts.
+
+    Raises InvalidSettings where it would not know who asks, or would believe anybody in a protected environment.
+    """
     app = FastAPI(
         title="Genonaut gallery",
         version=__version__,
-        lifespan=_lifespan(settings),
+        lifespan=_lifespan(settings, tokens_of(settings)),
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=f"{PREFIX}/docs",
         redoc_url=None,
     )
     problems.install(app)
     app.include_router(unified.router, prefix=PREFIX)
+    app.include_router(items.router, prefix=PREFIX)
+    bearer.document(app, settings.service)
     return app
 
 
-def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+def _lifespan(
+    settings: Settings, tokens: Tokens | None
+) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         served = _serving(settings)
         async with open_pool(served, sessions=settings.service.sessions) as pool:
             gallery = Gallery(pool, served)
-            app.state.service = Service(served, pool, gallery)
+            written = Items(pool, settings.service.statement_timeout_ms)
+            app.state.service = Service(served, pool, gallery, items=written, tokens=tokens)
             try:
                 yield
             finally:

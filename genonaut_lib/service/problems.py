@@ -11,7 +11,21 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
 
-from genonaut_lib.errors import GenonautError, InvalidInput, QueryTimedOut
+from genonaut_lib.errors import (
+    BodyTooLarge,
+    Forbidden,
+    GenonautError,
+    InvalidInput,
+    ItemChanged,
+    ItemNotFound,
+    ItemRefused,
+    PromptImmutable,
+    QueryTimedOut,
+    TokenRefused,
+    Unauthenticated,
+    UnknownCreator,
+    WriteContended,
+)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -52,8 +66,25 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 STATUSES: dict[type[GenonautError], tuple[int, str]] = {
     InvalidInput: (400, "invalid_value"),
     QueryTimedOut: (504, "statement_timeout"),
+    ItemNotFound: (404, "item_not_found"),
+    ItemChanged: (412, "item_changed"),
+    PromptImmutable: (409, "prompt_immutable"),
+    UnknownCreator: (400, "unknown_creator"),
+    ItemRefused: (409, "item_refused"),
+    WriteContended: (503, "write_contended"),
+    BodyTooLarge: (413, "body_too_large"),
+    Unauthenticated: (401, "unauthenticated"),
+    TokenRefused: (401, "token_refused"),
+    Forbidden: (403, "forbidden"),
 }
 """The most specific class counts; what is not here is a fault of ours."""
+
+HEADERS: dict[type[GenonautError], dict[str, str]] = {
+    WriteContended: {"Retry-After": "1"},
+    Unauthenticated: {"WWW-Authenticate": 'Bearer realm="genonaut"'},
+    TokenRefused: {"WWW-Authenticate": 'Bearer realm="genonaut", error="invalid_token"'},
+}
+"""What an answer says in its head besides; the most specific class counts (RFC 6750, section 3)."""
 
 
 def install(app: FastAPI) -> None:
@@ -65,7 +96,9 @@ def install(app: FastAPI) -> None:
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, GenonautError)
     status, code = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), (500, "internal_error"))
-    return Problem(status, code, error.message, error.hint, getattr(error, "field", None)).response()
+    response = Problem(status, code, error.message, error.hint, getattr(error, "field", None)).response()
+    response.headers.update(next((HEADERS[kind] for kind in type(error).__mro__ if kind in HEADERS), {}))
+    return response
 
 
 async def _malformed(_: Request, error: Exception) -> Response:

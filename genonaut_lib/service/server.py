@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from genonaut_lib.service.app import create_app
+from genonaut_lib.service.tokens import tokens_of
 from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, load_settings
 
 
@@ -17,7 +18,11 @@ def made() -> FastAPI:
 
 
 def serve(settings: Settings, workers: int) -> None:
-    """Serve until a signal ends it."""
+    """Serve until a signal ends it.
+
+    Raises InvalidSettings, before any process is started, where it would not know who asks.
+    """
+    tokens_of(settings)
     os.environ[ENVIRONMENT_VARIABLE] = settings.environment
     knobs = settings.service
     uvicorn.run(

@@ -7,8 +7,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from genonaut_lib.content.items import Items
 from genonaut_lib.db.pool import Pool
 from genonaut_lib.gallery.gallery import Gallery
+from genonaut_lib.service.tokens import Tokens
 from genonaut_lib.settings import Settings
 
 
@@ -19,9 +21,12 @@ class Service:
     settings: Settings
     pool: Pool
     gallery: Gallery
+    items: Items
+    tokens: Tokens | None
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
+    # Asynchronous though it waits for nothing: what is not would be called on another thread.
     service: Service = request.app.state.service
     return service
 

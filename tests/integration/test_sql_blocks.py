@@ -70,6 +70,7 @@ FIRST_STAGE_OF = {
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
     "tag_bitmaps": ATTACHED,
+    "items": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -134,10 +135,13 @@ VALUES: dict[str, object] = {
     "rare_most": 1, "sealed": 1,
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
     "content_ids": [1], "chunk_count": 1,
+    "content_type": "t", "content_data": "", "item_metadata": None, "quality_score": None, "is_private": False,
+    "path_thumb": None, "path_thumbs_alt_res": None, "prompt": "p", "retagged": False,
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
     "source": sql.Literal("regular"), "epoch_table": sql.Identifier("workbench", "tag_bitmaps"),
+    "columns": sql.Identifier("title"), "given": sql.SQL("'t'"),
 }  # fmt: skip
 """Parts of a sample's statement that are no table."""
 TAGS_OF = {"generation": 106}
@@ -212,7 +216,7 @@ def test_every_statement_without_a_plan_is_known() -> None:
         ("generation", "drop_indexes"), ("seed_tags", "lock_tags"), ("catalog", "note_empty_at_adoption"),
         ("catalog", "note_adopted"), ("copy", "binary_into"),
         *(("bitmap_seal", f"copy_{what}") for what in ("bits", "chunks", "places", "creators")),
-        ("gallery", "begin"), ("gallery", "begin_snapshot"), ("gallery", "begin_bitmaps"),
+        ("gallery", "begin"), ("gallery", "begin_snapshot"), ("gallery", "begin_bitmaps"), ("items", "hold"),
     }  # fmt: skip
 
 
