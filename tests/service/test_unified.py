@@ -245,7 +245,8 @@ def test_a_search_finds_words_in_titles_and_prompts(service: Served, content: Bu
 
 
 @pytest.mark.parametrize(
-    ("mode", "kinds"), [("none", {"none"}), ("exact", {"exact"}), ("auto", {"exact"}), ("estimated", {"exact", "estimated"})]
+    ("mode", "kinds"),
+    [("none", {"none"}), ("exact", {"exact"}), ("auto", {"exact"}), ("estimated", {"exact", "estimated"})],
 )
 def test_a_total_is_what_it_says_it_is(mode: str, kinds: set[str], service: Served, content: Built) -> None:
     """Not counted is null, and so is the number of pages unless it is exact."""

@@ -85,9 +85,7 @@ def test_a_page_does_not_wait_for_newer_counts(runner: asyncio.Runner) -> None:
     assert runner.run(asked()) == [1, 1, 2]
 
 
-def test_a_page_goes_out_without_counts_that_take_long(
-    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_page_goes_out_without_counts_that_take_long(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unknown is None; counting goes on, and closing ends it."""
     monkeypatch.setattr(stats_memory, "FIRST_WAIT_S", 0.01)
 
