@@ -25,7 +25,9 @@ class TagNames:
         known = self._known.current()
         missing = [tag for tag in ids if tag not in known]
         if missing:
-            known.update(await self._read(missing))
+            found = await self._read(missing)
+            # Under the very objects that pages hold, whose equality need not be computed then.
+            known.update((tag, found[tag]) for tag in missing if tag in found)
         return known
 
     async def of_rows(self, rows: Sequence[Collection[uuid.UUID]]) -> list[list[str]]:
