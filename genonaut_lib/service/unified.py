@@ -50,9 +50,9 @@ async def unified(service: Running, caller: Asking, asked: Asked) -> Response:
     Pages are turned by number, or by the cursors of an answer, which skip and repeat nothing whatever is written
     meanwhile. A bad value is refused, never passed over.
     """
-    service.stats.begin(caller.viewer)
     with in_parameters():
         query = await service.meanings.query_of(asked.request(caller.viewer))
+        service.stats.begin(caller.viewer)
         answer = await service.gallery.page(query, asked.count)
         facets = await service.gallery.facets(query, asked.facet_limit) if asked.facets else None
     CURRENT.get(Trace()).answered(answer)
