@@ -36,8 +36,8 @@ class TagNames:
             return [sorted(map(known.__getitem__, map(_NUMBER, tags))) for tags in rows]
         except KeyError:
             # Seldom, so that a page's tags are not looked at twice.
-            known = await self._with(set().union(*rows))
-        return [sorted(known[tag.int] for tag in tags if tag.int in known) for tags in rows]
+            found = await self._with(set().union(*rows))
+        return [sorted(found[tag.int] for tag in tags if tag.int in found) for tags in rows]
 
     async def _with(self, ids: Collection[uuid.UUID]) -> Mapping[int, str]:
         """Return what is known, these tags included as far as they are there."""
