@@ -125,6 +125,10 @@ class ServiceSettings(_Section):
     auth: Literal["none", "jwt"] = Field("none", description="none: who asks is who `user_id` says, for demos")
     anonymous: bool = Field(True, description="with jwt: whether a request without a token may read what is public")
     jwt: TokenSettings = TokenSettings()
+    stats_fresh_s: float = Field(10.0, ge=0, le=3600, description="a viewer's counts are remembered for so long")
+    tags_fresh_s: float = Field(10.0, ge=0, le=3600, description="so are words for tags and the names of tags")
+    gzip_min_bytes: int = Field(16_384, ge=0, description="smaller answers gain nothing: they go out in one flight")
+    gzip_level: int = Field(1, ge=1, le=9)
 
 
 class Settings(_Section):

@@ -11,8 +11,12 @@ from genonaut_lib import __version__
 from genonaut_lib.content.items import Items
 from genonaut_lib.db.pool import open_pool
 from genonaut_lib.gallery.gallery import Gallery
-from genonaut_lib.service import bearer, items, problems, unified
+from genonaut_lib.service import bearer, items, problems, raw_json, stats, unified
+from genonaut_lib.service.delivery import Delivery
+from genonaut_lib.service.meanings import Meanings
 from genonaut_lib.service.state import Service
+from genonaut_lib.service.stats_memory import StatsMemory
+from genonaut_lib.service.tag_names import TagNames
 from genonaut_lib.service.tokens import Tokens, tokens_of
 from genonaut_lib.settings import Settings
 
@@ -36,6 +40,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(unified.router, prefix=PREFIX)
     app.include_router(items.router, prefix=PREFIX)
     bearer.document(app, settings.service)
+    app.include_router(stats.router, prefix=PREFIX)
+    knobs = settings.service
+    app.add_middleware(Delivery, gzip_min_bytes=knobs.gzip_min_bytes, gzip_level=knobs.gzip_level)
     return app
 
 
@@ -45,13 +52,23 @@ def _lifespan(
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         served = _serving(settings)
-        async with open_pool(served, sessions=settings.service.sessions) as pool:
+        knobs, adapters = served.service, raw_json.adapters()
+        async with open_pool(served, sessions=knobs.sessions, adapters=adapters) as pool:
             gallery = Gallery(pool, served)
-            written = Items(pool, settings.service.statement_timeout_ms)
-            app.state.service = Service(served, pool, gallery, items=written, tokens=tokens)
+            app.state.service = Service(
+                settings=served,
+                pool=pool,
+                gallery=gallery,
+                items=Items(pool, knobs.statement_timeout_ms),
+                tokens=tokens,
+                meanings=Meanings(gallery, knobs.tags_fresh_s),
+                names=TagNames(gallery.tag_names, knobs.tags_fresh_s),
+                stats=StatsMemory(gallery.holdings, knobs.stats_fresh_s),
+            )
             try:
                 yield
             finally:
+                await app.state.service.stats.close()
                 await gallery.close()
 
     return running

@@ -15,6 +15,7 @@ from genonaut_lib.errors import (
     BodyTooLarge,
     Forbidden,
     GenonautError,
+    InvalidCursor,
     InvalidInput,
     ItemChanged,
     ItemNotFound,
@@ -24,6 +25,7 @@ from genonaut_lib.errors import (
     TokenRefused,
     Unauthenticated,
     UnknownCreator,
+    UnknownTag,
     WriteContended,
 )
 
@@ -76,6 +78,8 @@ STATUSES: dict[type[GenonautError], tuple[int, str]] = {
     Unauthenticated: (401, "unauthenticated"),
     TokenRefused: (401, "token_refused"),
     Forbidden: (403, "forbidden"),
+    UnknownTag: (400, "unknown_tag"),
+    InvalidCursor: (400, "invalid_cursor"),
 }
 """The most specific class counts; what is not here is a fault of ours."""
 

@@ -10,6 +10,9 @@ from fastapi import Depends, Request
 from genonaut_lib.content.items import Items
 from genonaut_lib.db.pool import Pool
 from genonaut_lib.gallery.gallery import Gallery
+from genonaut_lib.service.meanings import Meanings
+from genonaut_lib.service.stats_memory import StatsMemory
+from genonaut_lib.service.tag_names import TagNames
 from genonaut_lib.service.tokens import Tokens
 from genonaut_lib.settings import Settings
 
@@ -23,6 +26,9 @@ class Service:
     gallery: Gallery
     items: Items
     tokens: Tokens | None
+    meanings: Meanings
+    names: TagNames
+    stats: StatsMemory
 
 
 async def _service(request: Request) -> Service:

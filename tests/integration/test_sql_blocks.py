@@ -71,6 +71,7 @@ FIRST_STAGE_OF = {
     "counts": "seed_tags",
     "tag_bitmaps": ATTACHED,
     "items": ATTACHED,
+    "holdings": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
