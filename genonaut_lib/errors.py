@@ -229,3 +229,27 @@ class BitmapsBusy(Refused):
 
 class BitmapsForgotten(GenonautError):
     """While the tag bitmap index was being built, a table was truncated, or a trigger or it dropped."""
+
+
+class AddressTaken(Refused):
+    """The service cannot listen at this address."""
+
+
+class SessionsBusy(GenonautError):
+    """All sessions with the database are taken."""
+
+
+class StatementCancelled(GenonautError):
+    """The statement was ended by somebody else, not by a time limit of ours."""
+
+
+class TransactionConflict(GenonautError):
+    """Another transaction was in the way, and this one was rolled back."""
+
+
+class DeadlineExceeded(GenonautError):
+    """The request ran into its deadline."""
+
+
+class ShuttingDown(GenonautError):
+    """The service was told to stop, and the request did not end in time."""

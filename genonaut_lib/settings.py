@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from genonaut_lib.errors import InvalidSettings, ProjectNotFound
 from genonaut_lib.planner_settings import PlannerSettings
+from genonaut_lib.time_settings import TimeSettings
 
 ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
 PREFIX = "GENONAUT_"
@@ -109,13 +110,13 @@ class PressureSettings(_Section):
     resume_after_s: float = Field(2.0, ge=0, le=3600, description="how long it must be calm before that")
 
 
-class ServiceSettings(_Section):
-    """The HTTP API: where it listens, how many sessions it has in each process, and how long things may take."""
+class ServiceSettings(TimeSettings):
+    """The HTTP API: where it listens, in how many processes, with how many sessions each; see `TimeSettings` too."""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535, description="0: any free one, which is said")
     sessions: int = Field(10, ge=1, le=1_000)
-    statement_timeout_ms: int = Field(15_000, ge=1, le=3_600_000)
+    workers: int = Field(1, ge=1, le=1_000, description="processes, each with a pool and a memory of its own")
 
 
 class Settings(_Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
 from dataclasses import dataclass, replace
@@ -78,7 +79,8 @@ class Knowledge:
             return await self._looked_once()
         is_due = self._is_old(known) or time.monotonic() > known.bitmaps_due
         if is_due and (self._renewal is None or self._renewal.done()):
-            self._renewal = asyncio.create_task(self._renew(known))
+            # In a context of its own, since what it takes is none of the request's that it was started beside.
+            self._renewal = asyncio.create_task(self._renew(known), context=contextvars.Context())
         return known
 
     def look_at_bitmaps_soon(self) -> None:

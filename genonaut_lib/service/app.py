@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Callable
 from fastapi import FastAPI
 
 from genonaut_lib import __version__
-from genonaut_lib.db.pool import open_pool
 from genonaut_lib.gallery.gallery import Gallery
-from genonaut_lib.service import problems, unified
+from genonaut_lib.service import faults, problems, unified
+from genonaut_lib.service.observing import Observed
+from genonaut_lib.service.sessions import Sessions
 from genonaut_lib.service.state import Service
+from genonaut_lib.service.watching import OnceMore, Watch
 from genonaut_lib.settings import Settings
 
 PREFIX = "/api/v1"
@@ -28,6 +30,11 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
+    faults.install(app)
+    # The last one that is added is the outermost: whatever shapes answers belongs between the first and the second.
+    app.add_middleware(OnceMore)
+    app.add_middleware(Watch, deadline_s=settings.service.deadline_s)
+    app.add_middleware(Observed, slow_ms=settings.service.slow_ms)
     app.include_router(unified.router, prefix=PREFIX)
     return app
 
@@ -36,7 +43,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         served = _serving(settings)
-        async with open_pool(served, sessions=settings.service.sessions) as pool:
+        async with Sessions(served) as pool:
             gallery = Gallery(pool, served)
             app.state.service = Service(served, pool, gallery)
             try:

@@ -21,7 +21,7 @@ class Service:
     gallery: Gallery
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
