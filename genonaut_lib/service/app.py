@@ -9,12 +9,16 @@ from fastapi import FastAPI
 
 from genonaut_lib import __version__
 from genonaut_lib.gallery.gallery import Gallery
-from genonaut_lib.service import faults, problems, unified
-from genonaut_lib.service.observing import Observed
+from genonaut_lib.service import faults, problems, raw_json, stats, unified
+from genonaut_lib.service.deadline import OnceMore, Watch
+from genonaut_lib.service.delivery import Delivery
+from genonaut_lib.service.meanings import Meanings
+from genonaut_lib.service.request_log import Observed
 from genonaut_lib.service.sessions import Sessions
 from genonaut_lib.service.state import Service
-from genonaut_lib.service.watching import OnceMore, Watch
-from genonaut_lib.settings import Settings
+from genonaut_lib.service.stats_memory import StatsMemory
+from genonaut_lib.service.tag_names import TagNames
+from genonaut_lib.settings import ServiceSettings, Settings
 
 PREFIX = "/api/v1"
 
@@ -31,24 +35,35 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     faults.install(app)
-    # The last one that is added is the outermost: whatever shapes answers belongs between the first and the second.
-    app.add_middleware(OnceMore)
-    app.add_middleware(Watch, deadline_s=settings.service.deadline_s)
-    app.add_middleware(Observed, slow_ms=settings.service.slow_ms)
     app.include_router(unified.router, prefix=PREFIX)
+    app.include_router(stats.router, prefix=PREFIX)
+    _add_middleware(app, settings.service)
     return app
+
+
+def _add_middleware(app: FastAPI, knobs: ServiceSettings) -> None:
+    """Put the layers around the routes; the last one that is added is the outermost."""
+    app.add_middleware(OnceMore)
+    app.add_middleware(Delivery, gzip_min_bytes=knobs.gzip_min_bytes, gzip_level=knobs.gzip_level)
+    app.add_middleware(Watch, deadline_s=knobs.deadline_s)
+    app.add_middleware(Observed, slow_ms=knobs.slow_ms)
 
 
 def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         served = _serving(settings)
-        async with Sessions(served) as pool:
+        knobs = served.service
+        async with Sessions(served, adapters=raw_json.adapters()) as pool:
             gallery = Gallery(pool, served)
-            app.state.service = Service(served, pool, gallery)
+            meanings = Meanings(gallery, knobs.tags_fresh_s)
+            names = TagNames(gallery.tag_names, knobs.tags_fresh_s)
+            counts = StatsMemory(gallery.holdings, knobs.stats_fresh_s)
+            app.state.service = Service(served, pool, gallery, meanings, names, counts)
             try:
                 yield
             finally:
+                await counts.close()
                 await gallery.close()
 
     return running

@@ -17,6 +17,7 @@ from genonaut_lib.errors import (
     DeadlineExceeded,
     DiskFull,
     GenonautError,
+    InvalidCursor,
     InvalidInput,
     LockNotAcquired,
     QueryTimedOut,
@@ -25,6 +26,7 @@ from genonaut_lib.errors import (
     ShuttingDown,
     StatementCancelled,
     TransactionConflict,
+    UnknownTag,
 )
 from genonaut_lib.service.trace import current
 
@@ -75,6 +77,8 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 STATUSES: dict[type[GenonautError], tuple[int, str]] = {
     InvalidInput: (400, "invalid_value"),
     QueryTimedOut: (504, "statement_timeout"),
+    UnknownTag: (400, "unknown_tag"),
+    InvalidCursor: (400, "invalid_cursor"),
     SessionsBusy: (503, "pool_full"),
     DatabaseUnreachable: (503, "database_unavailable"),
     ReadOnlyDatabase: (503, "database_read_only"),

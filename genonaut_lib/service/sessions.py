@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.adapt import AdaptersMap
 from psycopg_pool import AsyncConnectionPool
 
 from genonaut_lib.db import engine
@@ -55,7 +56,7 @@ class Sessions(AsyncConnectionPool[AsyncConnection]):
     that is for want of a database.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, adapters: AdaptersMap | None = None) -> None:
         knobs = settings.service
         self._knobs: ServiceSettings = knobs
         self._errors_by_then = 0
@@ -63,7 +64,7 @@ class Sessions(AsyncConnectionPool[AsyncConnection]):
         super().__init__(
             engine.database_url(settings), connection_class=Session, name="gallery", open=False,
             kwargs={
-                "autocommit": True, "application_name": APPLICATION_NAME,
+                "autocommit": True, "application_name": APPLICATION_NAME, "context": adapters,
                 "connect_timeout": min(CONNECT_S, settings.database.connect_timeout_s),
             },
             min_size=min(2, knobs.sessions), max_size=knobs.sessions, max_waiting=knobs.pool_queue,

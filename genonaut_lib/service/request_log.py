@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
@@ -14,9 +13,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from genonaut_lib.service.trace import CURRENT, Trace
 
 LOG = logging.getLogger("genonaut.requests")
-
-Observe = Callable[[str, str, int, float, str | None], None]
-"""Route, method, status, seconds and strategy of a request that was answered."""
 
 UNROUTED = "unrouted"
 """The route of a path that there is not: the path itself is the client's own words."""
@@ -31,10 +27,9 @@ _HARDENING = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "f
 class Observed:
     """Sets the trace of each request and writes it down: never who asked, for what tags, or with what words."""
 
-    def __init__(self, app: ASGIApp, slow_ms: float, observe: Observe | None = None) -> None:
+    def __init__(self, app: ASGIApp, slow_ms: float) -> None:
         self._app = app
         self._slow_ms = slow_ms
-        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or what else a server asks."""
@@ -48,17 +43,20 @@ class Observed:
             await self._app(scope, receive, seen.sent)
         finally:
             self._write(seen)
+            _count(seen, scope)
 
     def _write(self, seen: _Seen) -> None:
-        trace, milliseconds = seen.trace, seen.milliseconds or seen.trace.milliseconds
-        line = seen.line() | {"ms": round(milliseconds, 1)}
-        is_slow = milliseconds > self._slow_ms
+        line, is_slow = seen.line(), seen.took_ms > self._slow_ms
         if is_slow:
-            line["plan_hash"] = trace.plan_hash
+            line["plan_hash"] = seen.trace.plan_hash
         level = logging.WARNING if is_slow or seen.status >= 500 else logging.INFO
         LOG.log(level, "slow request" if is_slow else "request", extra=line)
-        if self._observe is not None:
-            self._observe(line["route"], line["method"], seen.status, milliseconds / 1000, trace.strategy)
+
+
+def _count(seen: _Seen, scope: Scope) -> None:
+    metrics = getattr(getattr(scope["app"].state, "service", None), "metrics", None)
+    if metrics is not None:
+        metrics.observe(route_of(scope), scope["method"], seen.status, seen.took_ms / 1000, seen.trace.strategy)
 
 
 class _Seen:
@@ -67,9 +65,14 @@ class _Seen:
     def __init__(self, scope: Scope, trace: Trace, send: Send) -> None:
         self.trace = trace
         self.status = CLIENT_GONE
-        self.milliseconds: float | None = None
         self._scope, self._send = scope, send
         self._bytes = 0
+        self._answered_ms: float | None = None
+
+    @property
+    def took_ms(self) -> float:
+        """How long the client waited: what is cleared up after the answer is not its business."""
+        return self.trace.milliseconds if self._answered_ms is None else self._answered_ms
 
     async def sent(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -78,7 +81,7 @@ class _Seen:
         else:
             self._bytes += len(message.get("body", b""))
             if not message.get("more_body", False):
-                self.milliseconds = self.trace.milliseconds
+                self._answered_ms = self.trace.milliseconds
         await self._send(message)
 
     def line(self) -> dict[str, Any]:
@@ -86,7 +89,7 @@ class _Seen:
         database_ms = None if trace.database_ms is None else round(trace.database_ms, 1)
         return {
             "request_id": trace.request_id, "method": scope["method"], "route": route_of(scope), "status": self.status,
-            "database_ms": database_ms, "strategy": trace.strategy, "bytes": self._bytes,
+            "ms": round(self.took_ms, 1), "database_ms": database_ms, "strategy": trace.strategy, "bytes": self._bytes,
             "has_viewer": has_viewer(scope), "code": trace.code,
         }  # fmt: skip
 
