@@ -25,5 +25,7 @@ class TimeSettings(BaseModel):
     def _require_later_deadline(self) -> Self:
         """A statement is to end by its own timeout, which says what was slow; the deadline is for whatever else is."""
         if self.deadline_s * 1000 <= self.statement_timeout_ms:
-            raise ValueError(f"deadline_s must be above statement_timeout_ms, which is {self.statement_timeout_ms:,} ms")
+            raise ValueError(
+                f"deadline_s must be above statement_timeout_ms, which is {self.statement_timeout_ms:,} ms"
+            )
         return self

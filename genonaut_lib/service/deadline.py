@@ -20,7 +20,7 @@ CANCEL_EVERY_S = 1.0
 
 
 class Watch:
-    """Lets the application work in a task, which is cancelled when the client goes, and answered for at the deadline."""
+    """Lets the application work in a task: cancelled when the client goes, answered for at the deadline."""
 
     def __init__(self, app: ASGIApp, deadline_s: float) -> None:
         self._app = app

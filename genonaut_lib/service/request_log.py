@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
@@ -95,13 +96,15 @@ class _Seen:
 
     def _add_headers(self, headers: MutableHeaders) -> None:
         headers["X-Request-Id"] = self.trace.request_id
-        headers["Server-Timing"] = self._timing()
+        headers["Server-Timing"] = ", ".join(filter(None, [headers.get("Server-Timing"), *self._timings()]))
         for name, value in _HARDENING.items():
             headers.setdefault(name, value)
 
-    def _timing(self) -> str:
-        total = f"total;dur={self.trace.milliseconds:.1f}"
-        return total if self.trace.database_ms is None else f"{total}, db;dur={self.trace.database_ms:.1f}"
+    def _timings(self) -> Iterator[str]:
+        """Yield what the whole request took until now, and the database's part of it."""
+        yield f"request;dur={self.trace.milliseconds:.1f}"
+        if self.trace.database_ms is not None:
+            yield f"db;dur={self.trace.database_ms:.1f}"
 
 
 def request_id_of(scope: Scope) -> str:

@@ -1,4 +1,4 @@
-"""Running the service: uvicorn with one process or several, the signals that end it, and what it refuses to start on."""
+"""Running the service: uvicorn with one process or several, the signals that end it, what it refuses to start on."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Sessions(AsyncConnectionPool[AsyncConnection]):
         """Whether no attempt to connect has succeeded since one failed."""
         return self._connection_errors() > self._errors_by_then
 
-    async def getconn(self, timeout: float | None = None) -> AsyncConnection:
+    async def getconn(self, timeout: float | None = None) -> AsyncConnection:  # noqa: ASYNC109  # psycopg's own
         """Return a session; without a `timeout` of its own the request waits as long as it still may."""
         trace = CURRENT.get(None)
         if trace is None or timeout is not None:
