@@ -80,7 +80,7 @@ async def begun(connection: AsyncConnection, limit_ms: int, begin: str = "begin_
     bounds: Bounds | None = getattr(connection, "bounds", None)
     if bounds is not None:
         limits = {name: sql.Literal(value) for name, value in dataclasses.asdict(bounds).items()}
-        statement = sql.SQL(" ").join([statement, block("gallery", "bounds").sql(**limits)])
+        statement = sql.SQL("; ").join([statement, block("gallery", "bounds").sql(**limits)])
     await connection.execute(statement, prepare=False)
     try:
         yield

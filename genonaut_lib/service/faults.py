@@ -74,7 +74,9 @@ def is_session_lost(error: psycopg.Error) -> bool:
     """Return whether the session ended under the statement: what has no SQLSTATE is the connection's own failure."""
     if isinstance(error, PoolTimeout | TooManyRequests | PoolClosed):
         return False
-    return isinstance(error, psycopg.OperationalError) and (error.sqlstate or LOST[0]).startswith(LOST)
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate.startswith(LOST)
 
 
 async def _failed(request: Request, error: Exception) -> Response:

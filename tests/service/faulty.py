@@ -140,6 +140,11 @@ def page(service: Served, **parameters: str) -> httpx.Response:
     return service.client.get("/content/unified", params={"content_types": "regular", **parameters})
 
 
+def tagged_page(service: Served) -> httpx.Response:
+    """Ask for a page of a tag, which reads `tag_aliases` where nothing is remembered of tags; no other page does."""
+    return service.client.get("/content/unified", params={"tag": "common"})
+
+
 def problem(response: httpx.Response) -> tuple[int, str]:
     """Return the status and the code of a problem, which says where the log tells more, and when to come again."""
     body = response.json()

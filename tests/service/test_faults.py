@@ -1,4 +1,4 @@
-"""What becomes of requests while the database is stopped, killed, hung, locked or busy, and how soon they go well again."""
+"""What becomes of requests while the database is stopped, killed, hung, locked or busy, and how soon it is over."""
 
 from __future__ import annotations
 
