@@ -14,6 +14,9 @@ from genonaut_lib.service.trace import current
 ABANDONED = "client_gone"
 """What the log says of a request whose client did not wait for the answer."""
 
+ROUTING = ("fastapi", "route", "path_params", "endpoint")
+"""What the router leaves in a scope."""
+
 CANCELS = 5
 CANCEL_EVERY_S = 1.0
 """A task that was cancelled may wait for a server that hangs. Cancelled again, it closes its session instead."""
@@ -124,10 +127,15 @@ class OnceMore:
             if not trace.lost_session:
                 await send(message)
 
-        first, second = dict(scope), dict(scope)
-        await self._app(first, receive, sent_unless_lost)
-        scope.update(first)
+        await self._routed(scope, receive, sent_unless_lost)
         if trace.lost_session:
             trace.lost_session, trace.code = False, None
-            await self._app(second, receive, send)
-            scope.update(second)
+            await self._routed(scope, receive, send)
+
+    async def _routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the request answered, each time as if for the first time, and note what route it took."""
+        tried = {key: value for key, value in scope.items() if key not in ROUTING}
+        try:
+            await self._app(tried, receive, send)
+        finally:
+            scope.update({key: tried[key] for key in ROUTING if key in tried})
