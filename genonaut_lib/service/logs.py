@@ -32,10 +32,13 @@ class Lines(JsonFormatter):
         )
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Add the id of the request at hand to a line that is written beside one."""
+        """Add the id of the request at hand to a line that is written beside one; say nothing twice."""
         trace = CURRENT.get(None)
         if trace is not None:
             log_data.setdefault("request_id", trace.request_id)
+        if "gallery" in log_data:
+            # The gallery's telemetry is its own message as text, for those who read it elsewhere.
+            log_data["message"] = log_data["gallery"]["event"]
         return log_data
 
     def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802  # the standard library's name

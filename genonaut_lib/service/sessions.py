@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.adapt import AdaptersMap
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import APPLICATION_NAME
 from genonaut_lib.db.pool import AsyncConnection, Bounds, settle
 from genonaut_lib.db.statements import block
-from genonaut_lib.service.trace import CURRENT
+from genonaut_lib.service.trace import CURRENT, Trace
 from genonaut_lib.settings import ServiceSettings, Settings
 
 RV = TypeVar("RV")
@@ -57,16 +58,13 @@ class Sessions(AsyncConnectionPool[AsyncConnection]):
     """
 
     def __init__(self, settings: Settings, *, adapters: AdaptersMap | None = None) -> None:
-        knobs = settings.service
+        knobs, address = settings.service, engine.database_url(settings)
         self._knobs: ServiceSettings = knobs
         self._errors_by_then = 0
         self._emptied_at = 0.0
         super().__init__(
-            engine.database_url(settings), connection_class=Session, name="gallery", open=False,
-            kwargs={
-                "autocommit": True, "application_name": APPLICATION_NAME, "context": adapters,
-                "connect_timeout": min(CONNECT_S, settings.database.connect_timeout_s),
-            },
+            address, connection_class=Session, name="gallery", open=False,
+            kwargs={"autocommit": True, "context": adapters, **_parameters(address, settings)},
             min_size=min(2, knobs.sessions), max_size=knobs.sessions, max_waiting=knobs.pool_queue,
             timeout=knobs.pool_wait_ms / 1000, reconnect_timeout=RECONNECT_S,
             configure=self._settle, check=self._require_alive,
@@ -79,14 +77,22 @@ class Sessions(AsyncConnectionPool[AsyncConnection]):
 
     async def getconn(self, timeout: float | None = None) -> AsyncConnection:  # noqa: ASYNC109  # psycopg's own
         """Return a session; without a `timeout` of its own the request waits as long as it still may."""
-        trace = CURRENT.get(None)
-        if trace is None or timeout is not None:
-            return await super().getconn(timeout)
+        trace = CURRENT.get(None) or Trace()
         started = time.perf_counter()
         try:
-            return await super().getconn(max(self.timeout - trace.waited_s, LEAST_WAIT_S))
+            return await super().getconn(timeout or max(self.timeout - trace.waited_s, LEAST_WAIT_S))
         finally:
             trace.waited_s += time.perf_counter() - started
+            self._forget_gone()
+
+    def _forget_gone(self) -> None:
+        """Take those out of the queue that wait no longer, which the pool does only when it hands a session out.
+
+        While no session comes back they would fill the queue, and a full one keeps requests from even trying to
+        connect: a database that was away for long would never be found again.
+        """
+        while self._waiting and self._waiting[0].error is not None:
+            self._waiting.popleft()
 
     async def _settle(self, connection: AsyncConnection) -> None:
         """Give a fresh session its limits; behind a pooler they are set in each transaction (see `db/pooling.py`)."""
@@ -122,6 +128,20 @@ class Sessions(AsyncConnectionPool[AsyncConnection]):
 
     def _connection_errors(self) -> int:
         return self.get_stats().get("connections_errors", 0)
+
+
+def _parameters(address: str, settings: Settings) -> dict[str, Any]:
+    """Return what a connection is opened with, beside what its address says itself.
+
+    A peer that is gone without a word, machine and all, would be waited for by the hour: TCP's own patience.
+    """
+    parameters = {
+        "application_name": APPLICATION_NAME, "connect_timeout": min(CONNECT_S, settings.database.connect_timeout_s),
+        "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+        "tcp_user_timeout": int(settings.service.deadline_s * 1000),
+    }  # fmt: skip
+    given = conninfo_to_dict(address)
+    return {name: value for name, value in parameters.items() if name not in given}
 
 
 def _has_news(connection: AsyncConnection) -> bool:

@@ -115,6 +115,20 @@ def test_a_client_that_goes_ends_the_work_and_is_sent_nothing(runner: asyncio.Ru
     assert (answer, ended, trace.code) == ([], [True], "client_gone")
 
 
+def test_a_body_comes_through_in_all_its_parts(runner: asyncio.Runner) -> None:
+    """While its client is watched, and in the order it was sent."""
+    body: list[bytes] = []
+
+    async def reading(scope: Any, receive: Any, send: Any) -> None:
+        while (message := await receive())["more_body"]:
+            body.append(message["body"])
+            await asyncio.sleep(0)
+        body.append(message["body"])
+
+    runner.run(_asked(Watch(reading, deadline_s=20), [], parts=(b"a", b"b", b"c")))
+    assert body == [b"a", b"b", b"c"]
+
+
 def test_an_error_nobody_expected_is_a_problem_without_its_words(
     runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -135,11 +149,22 @@ def test_an_error_nobody_expected_is_a_problem_without_its_words(
     assert word not in line + answer[1]["body"].decode()
 
 
-async def _asked(app: Watch, answer: list[dict[str, Any]], trace: Trace | None = None, *, goes: bool = False) -> float:
+async def _asked(
+    app: Watch,
+    answer: list[dict[str, Any]],
+    trace: Trace | None = None,
+    *,
+    parts: tuple[bytes, ...] = (b"",),
+    goes: bool = False,
+) -> float:
     """Send a request whose client waits, or goes; return after how many seconds all was over."""
     CURRENT.set(trace or Trace())
+    last = len(parts) - 1
+    messages = iter([{"type": "http.request", "body": part, "more_body": no < last} for no, part in enumerate(parts)])
 
     async def receive() -> dict[str, Any]:
+        if (message := next(messages, None)) is not None:
+            return message
         if not goes:
             await asyncio.sleep(60)
         return {"type": "http.disconnect"}
