@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 from pythonjsonlogger.core import RESERVED_ATTRS
-from pythonjsonlogger.json import JsonFormatter
+from pythonjsonlogger.orjson import OrjsonFormatter
 
 from genonaut_lib.service.trace import CURRENT
 
@@ -19,7 +19,7 @@ COLOURED = "color_message"
 """What uvicorn adds to its records for terminals."""
 
 
-class Lines(JsonFormatter):
+class Lines(OrjsonFormatter):
     """Formats a record as an object: time, level, logger, message, and whatever the record bears beside it."""
 
     def __init__(self) -> None:
@@ -28,7 +28,6 @@ class Lines(JsonFormatter):
             rename_fields={"levelname": "level", "name": "logger"},
             reserved_attrs=[*RESERVED_ATTRS, COLOURED],
             timestamp="time",
-            json_ensure_ascii=False,
         )
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
