@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# FastAPI leaves nulls out of its document, so that an example with one would lack a field.
 _ITEM: dict[str, Any] = {
     "id": 17, "source_type": "regular", "created_at": "2026-03-01T12:00:00+00:00",
     "updated_at": "2026-03-01T12:00:00+00:00", "title": "A lighthouse at dusk", "content_type": "image",
@@ -17,21 +18,27 @@ _ITEM: dict[str, Any] = {
     "creator_username": "ada", "tags": ["lighthouse", "oil painting"],
 }  # fmt: skip
 _STATS = {
-    "user_regular_count": 12, "user_auto_count": 340, "community_regular_count": 65_000, "community_auto_count": 1_109_853,
+    "user_regular_count": 12, "user_auto_count": 340, "community_regular_count": 65_000,
+    "community_auto_count": 1_109_853,
 }  # fmt: skip
 _FACET = {
-    "tag_id": "2b5c8a0a-6c0f-5f3e-9c6b-0f4a1c9d7e11", "name": "oil painting", "count": 412, "low": 412, "high": 412,
+    "tag_id": "2b5c8a0a-6c0f-5f3e-9c6b-0f4a1c9d7e11", "name": "oil painting", "count": 412, "low": 371, "high": 453,
 }  # fmt: skip
 _PAGINATION = {
-    "page": 1, "page_size": 10, "total_count": 412, "count_kind": "exact", "total_pages": 42, "has_next": True,
-    "has_previous": False, "next_cursor": "AQEAAAAAAAAAEQAF9fuCTpwA0yQHVmX0Qdk5kYbwC5mfFw", "prev_cursor": None,
+    "page": 2, "page_size": 10, "total_count": 412, "count_kind": "exact", "total_pages": 42, "has_next": True,
+    "has_previous": True, "next_cursor": "AQEAAAAAAAAAEQAF9fuCTpwA0yQHVmX0Qdk5kYbwC5mfFw",
+    "prev_cursor": "AQMAAAAAAAAAIwAF9fuDTpwAq1kQhQv8o0n2b7XcVd3t0g",
 }  # fmt: skip
+
+
+def _showing(example: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"example": example})
 
 
 class Item(BaseModel):
     """An item of the gallery; `source_type` and `id` together are its identity."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _ITEM})
+    model_config = _showing(_ITEM)
 
     id: int
     source_type: Literal["regular", "auto"]
@@ -53,7 +60,7 @@ class Item(BaseModel):
 class Pagination(BaseModel):
     """Where a page lies, and what lies about it."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _PAGINATION})
+    model_config = _showing(_PAGINATION)
 
     page: int | None = Field(description="Null where a cursor led here: nobody knows how many pages come before.")
     page_size: int
@@ -69,7 +76,7 @@ class Pagination(BaseModel):
 class Stats(BaseModel):
     """How many items the viewer may see: their own, private ones included, and the public ones of everybody else."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _STATS})
+    model_config = _showing(_STATS)
 
     user_regular_count: int
     user_auto_count: int
@@ -80,7 +87,7 @@ class Stats(BaseModel):
 class DatedStats(Stats):
     """The same, and when they were counted: at most `service.stats_fresh_s` ago."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _STATS | {"stats_at": "2026-03-01T12:00:00.250000+00:00"}})
+    model_config = _showing(_STATS | {"stats_at": "2026-03-01T12:00:00.250000+00:00"})
 
     stats_at: datetime
 
@@ -88,7 +95,7 @@ class DatedStats(Stats):
 class FacetCount(BaseModel):
     """How many items of the filter carry a tag; with 95 in 100 the true number lies from `low` to `high`."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _FACET})
+    model_config = _showing(_FACET)
 
     tag_id: uuid.UUID
     name: str
@@ -100,7 +107,7 @@ class FacetCount(BaseModel):
 class Facets(BaseModel):
     """The tags that most items of the filter carry."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"counts": [_FACET], "sampled": False, "sample_size": None}})
+    model_config = _showing({"counts": [_FACET], "sampled": True, "sample_size": 2_000})
 
     counts: list[FacetCount]
     sampled: bool = Field(description="Whether the counts are scaled up from a random sample.")
@@ -110,9 +117,7 @@ class Facets(BaseModel):
 class UnifiedPage(BaseModel):
     """A page of the gallery."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"items": [_ITEM], "pagination": _PAGINATION, "stats": _STATS}}
-    )
+    model_config = _showing({"items": [_ITEM], "pagination": _PAGINATION, "stats": _STATS})
 
     items: list[Item]
     pagination: Pagination

@@ -73,7 +73,7 @@ class StatsMemory:
     async def current(self, viewer: uuid.UUID | None) -> Counted:
         """Return fresh counts, however long they take. Raises what counting raises."""
         fresh = self._within(viewer, self._fresh_s)
-        return fresh or await asyncio.shield(self._task(viewer))
+        return await asyncio.shield(self._task(viewer)) if fresh is None else fresh
 
     async def close(self) -> None:
         """End what is being counted."""
