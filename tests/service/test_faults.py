@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -67,6 +67,14 @@ def end_sessions(own: Database) -> None:
         )
 
 
+def end_waiting(own: Database, waiting: Callable[[int], list[int]]) -> None:
+    """End the session that waits for the lock, and wait until another one does in its place."""
+    (first,) = waiting(1)
+    end_sessions(own)
+    while waiting(1) == [first]:
+        time.sleep(0.005)
+
+
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_database_that_is_gone_is_said_at_once_and_found_again(end: str, service: Served, own: Database) -> None:
     """By 503 with a time to come again, and without a restart of the service."""
@@ -100,9 +108,7 @@ def test_a_session_that_ends_under_a_reading_request_is_replaced(service: Served
     with ThreadPoolExecutor(1) as threads:
         with locked(own.settings) as waiting:
             asked = threads.submit(page, service)
-            waiting(1)
-            end_sessions(own)
-            waiting(1)
+            end_waiting(own, waiting)
         assert asked.result().status_code == 200
 
 
@@ -110,9 +116,8 @@ def test_a_session_that_ends_twice_is_said(service: Served, own: Database) -> No
     """Nothing is tried for ever."""
     with ThreadPoolExecutor(1) as threads, locked(own.settings) as waiting:
         asked = threads.submit(page, service)
-        for _ in range(2):
-            waiting(1)
-            end_sessions(own)
+        end_waiting(own, waiting)
+        end_sessions(own)
         assert problem(asked.result()) == (503, "database_unavailable")
 
 
@@ -188,12 +193,17 @@ def test_a_lock_is_waited_for_no_longer_than_its_time(own: Database) -> None:
 
 
 def test_the_service_starts_while_its_database_is_away(own: Database) -> None:
-    """It says so, and answers once the database does."""
+    """It says so, to all who ask at a time at once, and answers once the database does."""
     own.stop()
     try:
         with serve(own.settings, **knobs()) as service:
             assert problem(page(service)) == (503, "database_unavailable")
             assert "It is waited for." in service.log()
+            started = time.monotonic()
+            with ThreadPoolExecutor(6) as threads:
+                found = {problem(response) for response in threads.map(lambda _: page(service), range(6))}
+            assert found == {(503, "database_unavailable")}
+            assert time.monotonic() - started < 4 * WAIT_MS / 1000
             own.start()
             assert seconds_until_answered(service) < RECOVERS_S
     finally:

@@ -24,7 +24,7 @@ from genonaut_lib.errors import (
     TransactionConflict,
 )
 from genonaut_lib.service import faults
-from genonaut_lib.service.deadline import Watch
+from genonaut_lib.service.deadline import OnceMore, Watch
 from genonaut_lib.service.logs import Lines
 from genonaut_lib.service.problems import STATUSES
 from genonaut_lib.service.trace import CURRENT, Trace
@@ -115,6 +115,25 @@ def test_a_client_that_goes_ends_the_work_and_is_sent_nothing(runner: asyncio.Ru
     assert (answer, ended, trace.code) == ([], [True], "client_gone")
 
 
+@pytest.mark.parametrize(("method", "times"), [("GET", 2), ("POST", 1), ("PUT", 1), ("DELETE", 1)])
+def test_only_what_reads_is_tried_again(method: str, times: int, runner: asyncio.Runner) -> None:
+    """And once: nobody knows whether what was written on a session that was lost is there."""
+    tried: list[str] = []
+
+    async def losing(scope: Any, receive: Any, send: Any) -> None:
+        tried.append(scope["method"])
+        scope["route"] = "somewhere"
+        trace.lost_session = True
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    trace, answer, scope = Trace(), [], {"type": "http", "method": method}
+    runner.run(_asked(OnceMore(losing), answer, trace, scope=scope))
+    assert tried == [method] * times
+    assert [message.get("status") for message in answer] == [503, None]
+    assert scope["route"] == "somewhere"
+
+
 def test_a_body_comes_through_in_all_its_parts(runner: asyncio.Runner) -> None:
     """While its client is watched, and in the order it was sent."""
     body: list[bytes] = []
@@ -150,12 +169,13 @@ def test_an_error_nobody_expected_is_a_problem_without_its_words(
 
 
 async def _asked(
-    app: Watch,
+    app: Watch | OnceMore,
     answer: list[dict[str, Any]],
     trace: Trace | None = None,
     *,
     parts: tuple[bytes, ...] = (b"",),
     goes: bool = False,
+    scope: dict[str, Any] | None = None,
 ) -> float:
     """Send a request whose client waits, or goes; return after how many seconds all was over."""
     CURRENT.set(trace or Trace())
@@ -174,5 +194,5 @@ async def _asked(
 
     loop = asyncio.get_running_loop()
     started = loop.time()
-    await app({"type": "http", "method": "GET"}, receive, send)
+    await app(scope or {"type": "http", "method": "GET"}, receive, send)
     return loop.time() - started
