@@ -279,3 +279,27 @@ class Forbidden(Refused):
     def __init__(self, message: str | None = None, *, hint: str | None = None, field: str | None = None) -> None:
         self.field = field
         super().__init__(message, hint=hint)
+
+
+class AddressTaken(Refused):
+    """The service cannot listen at this address."""
+
+
+class SessionsBusy(GenonautError):
+    """All sessions with the database are taken."""
+
+
+class StatementCancelled(GenonautError):
+    """The statement was ended by somebody else, not by a time limit of ours."""
+
+
+class TransactionConflict(GenonautError):
+    """Another transaction was in the way, and this one was rolled back."""
+
+
+class DeadlineExceeded(GenonautError):
+    """The request ran into its deadline."""
+
+
+class ShuttingDown(GenonautError):
+    """The service was told to stop, and the request did not end in time."""

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from genonaut_lib.errors import InvalidSettings, ProjectNotFound
 from genonaut_lib.planner_settings import PlannerSettings
+from genonaut_lib.time_settings import TimeSettings
 from genonaut_lib.token_settings import KEY_VARIABLE, TokenSettings
 
 ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
@@ -115,13 +116,12 @@ class PressureSettings(_Section):
     resume_after_s: float = Field(2.0, ge=0, le=3600, description="how long it must be calm before that")
 
 
-class ServiceSettings(_Section):
-    """The HTTP API: where it listens, how many sessions it has in each process, and how long things may take."""
+class ServiceSettings(TimeSettings):
+    """The HTTP API: where it listens, in how many processes, with how many sessions each; see `TimeSettings` too."""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65_535, description="0: any free one, which is said")
     sessions: int = Field(10, ge=1, le=1_000)
-    statement_timeout_ms: int = Field(15_000, ge=1, le=3_600_000)
     auth: Literal["none", "jwt"] = Field("none", description="none: who asks is who `user_id` says, for demos")
     anonymous: bool = Field(True, description="with jwt: whether a request without a token may read what is public")
     jwt: TokenSettings = TokenSettings()
@@ -129,6 +129,7 @@ class ServiceSettings(_Section):
     tags_fresh_s: float = Field(10.0, ge=0, le=3600, description="so are words for tags and the names of tags")
     gzip_min_bytes: int = Field(16_384, ge=0, description="smaller answers gain nothing: they go out in one flight")
     gzip_level: int = Field(1, ge=1, le=9)
+    workers: int = Field(1, ge=1, le=1_000, description="processes, each with a pool and a memory of its own")
 
 
 class Settings(_Section):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -20,6 +21,14 @@ from genonaut_lib.settings import Settings
 
 AsyncConnection = psycopg.AsyncConnection[Any]
 Pool = AsyncConnectionPool[AsyncConnection]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How long a statement may wait for a lock, and a transaction for its next statement, in milliseconds."""
+
+    lock_ms: int
+    idle_ms: int
 
 
 @contextlib.asynccontextmanager

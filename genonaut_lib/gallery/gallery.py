@@ -19,7 +19,7 @@ from genonaut_lib.errors import BitmapsUnavailable, CursorKeyMissing, InvalidInp
 from genonaut_lib.gallery import labels
 from genonaut_lib.gallery.answering import EXACTLY, Answering, Asked
 from genonaut_lib.gallery.bitmaps.standing import Ready, Standing, Unready
-from genonaut_lib.gallery.clauses import shape_of, values_of
+from genonaut_lib.gallery.clauses import Shape, shape_of, values_of
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total, exactly
 from genonaut_lib.gallery.cursor import Signer, open_signer
 from genonaut_lib.gallery.facets import Facets, facets
@@ -29,7 +29,7 @@ from genonaut_lib.gallery.knowledge import NOTHING_KNOWN, Knowledge, Known
 from genonaut_lib.gallery.page import Page
 from genonaut_lib.gallery.planner import Choice, choose, choose_for_count, choose_with_total, require_few_tags
 from genonaut_lib.gallery.query import GalleryQuery
-from genonaut_lib.gallery.reading import reading, timed
+from genonaut_lib.gallery.reading import asking, reading, timed
 from genonaut_lib.gallery.request import GalleryRequest, to_query
 from genonaut_lib.gallery.sightings import seen_in_count, seen_on_page
 from genonaut_lib.gallery.statement import page_text
@@ -48,7 +48,7 @@ class Answer:
     Cursors are None where there is no such page, and where there is no key to sign them with.
     `milliseconds` has `plan`, `page`, `count` if there was one, and `total`, which is more than their
     sum: it includes waiting for a session. `statistics_at` is the age of what the planner went by, None
-    where there are no statistics.
+    where there are no statistics. `shape` is the query without its values.
     """
 
     page: Page
@@ -58,6 +58,7 @@ class Answer:
     previous_cursor: str | None = None
     milliseconds: Mapping[str, float] = field(default_factory=dict)
     statistics_at: datetime | None = None
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Gallery:
 
         Raises what `request.to_query` raises, and CursorKeyMissing for a cursor where there is no key.
         """
-        async with self._pool.connection() as connection:
+        async with self._asking() as connection:
             if isinstance(request.viewer, str):
                 request = replace(request, viewer=await labels.viewer_named(connection, request.viewer))
             signer = _NOBODYS if request.cursor is None else await self._sign(connection)
@@ -131,7 +132,8 @@ class Gallery:
             page, total = Page(), NOT_COUNTED if count is CountMode.NONE else exactly(0)
         following, previous = await self._cursors(query, page)
         asked.parts["total"] = (time.perf_counter() - started) * 1000
-        return Answer(page, total, asked.choice, following, previous, asked.parts, asked.known.refreshed_at)
+        refreshed_at, shape = asked.known.refreshed_at, shape_of(query)
+        return Answer(page, total, asked.choice, following, previous, asked.parts, refreshed_at, shape)
 
     async def explain(
         self, query: GalleryQuery, strategy: str | None = None, *, limit_ms: int | None = None
@@ -169,7 +171,7 @@ class Gallery:
             except BitmapsUnavailable:
                 self._knowledge.look_at_bitmaps_soon()
         choice = choose(query, known.statistics, self._knobs, feedback=self._feedback)
-        async with self._pool.connection() as connection:
+        async with self._asking() as connection:
             return await facets(connection, query, top=top, budget_ms=self._knobs.count_budget_ms, choice=choice)
 
     async def resumed(self, query: GalleryQuery, cursor: str) -> GalleryQuery:
@@ -192,7 +194,7 @@ class Gallery:
 
     async def tag_names(self, tags: Collection[uuid.UUID]) -> Mapping[uuid.UUID, str]:
         """Return the names of tags by id; a tag that is no more has none."""
-        async with self._pool.connection() as connection:
+        async with self._asking() as connection:
             return await labels.tag_names(connection, tags)
 
     async def _planned(self, query: GalleryQuery, count: CountMode, strategy: str | None) -> Asked:
@@ -276,8 +278,11 @@ class Gallery:
         )
 
     async def _open_signer(self) -> Signer:
-        async with self._pool.connection() as connection:
+        async with self._asking() as connection:
             return await self._sign(connection)
+
+    def _asking(self) -> contextlib.AbstractAsyncContextManager[AsyncConnection]:
+        return asking(self._pool, self._knobs.statement_timeout_ms)
 
     async def _sign(self, connection: AsyncConnection) -> Signer:
         if self._signer is None:

@@ -9,16 +9,18 @@ from fastapi import FastAPI
 
 from genonaut_lib import __version__
 from genonaut_lib.content.items import Items
-from genonaut_lib.db.pool import open_pool
 from genonaut_lib.gallery.gallery import Gallery
-from genonaut_lib.service import bearer, items, problems, raw_json, stats, unified
+from genonaut_lib.service import bearer, faults, items, problems, raw_json, stats, unified
+from genonaut_lib.service.deadline import OnceMore, Watch
 from genonaut_lib.service.delivery import Delivery
 from genonaut_lib.service.meanings import Meanings
+from genonaut_lib.service.request_log import Observed
+from genonaut_lib.service.sessions import Sessions
 from genonaut_lib.service.state import Service
 from genonaut_lib.service.stats_memory import StatsMemory
 from genonaut_lib.service.tag_names import TagNames
 from genonaut_lib.service.tokens import Tokens, tokens_of
-from genonaut_lib.settings import Settings
+from genonaut_lib.settings import ServiceSettings, Settings
 
 PREFIX = "/api/v1"
 
@@ -37,13 +39,21 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
+    faults.install(app)
     app.include_router(unified.router, prefix=PREFIX)
     app.include_router(items.router, prefix=PREFIX)
-    bearer.document(app, settings.service)
     app.include_router(stats.router, prefix=PREFIX)
-    knobs = settings.service
-    app.add_middleware(Delivery, gzip_min_bytes=knobs.gzip_min_bytes, gzip_level=knobs.gzip_level)
+    bearer.document(app, settings.service)
+    _add_middleware(app, settings.service)
     return app
+
+
+def _add_middleware(app: FastAPI, knobs: ServiceSettings) -> None:
+    """Put the layers around the routes; the last one that is added is the outermost."""
+    app.add_middleware(OnceMore)
+    app.add_middleware(Delivery, gzip_min_bytes=knobs.gzip_min_bytes, gzip_level=knobs.gzip_level)
+    app.add_middleware(Watch, deadline_s=knobs.deadline_s)
+    app.add_middleware(Observed, slow_ms=knobs.slow_ms)
 
 
 def _lifespan(
@@ -52,8 +62,8 @@ def _lifespan(
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         served = _serving(settings)
-        knobs, adapters = served.service, raw_json.adapters()
-        async with open_pool(served, sessions=knobs.sessions, adapters=adapters) as pool:
+        knobs = served.service
+        async with Sessions(served, adapters=raw_json.adapters()) as pool:
             gallery = Gallery(pool, served)
             app.state.service = Service(
                 settings=served,
