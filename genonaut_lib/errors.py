@@ -229,3 +229,15 @@ class BitmapsBusy(Refused):
 
 class BitmapsForgotten(GenonautError):
     """While the tag bitmap index was being built, a table was truncated, or a trigger or it dropped."""
+
+
+class TagNotFound(InvalidInput):
+    """There is no such tag."""
+
+
+class AdminOnly(Refused):
+    """Only an administrator may do this."""
+
+
+class NotReady(GenonautError):
+    """The service cannot answer for the gallery now."""

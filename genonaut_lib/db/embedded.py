@@ -75,6 +75,13 @@ def start_redis(environment: str) -> str:
     return f"unix://{_redis_socket(folder)}"
 
 
+def redis_address(environment: str) -> str:
+    """Return the address of the environment's Redis, whether it runs or not; nothing is started."""
+    folder = _folder(environment, "redis")
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"unix://{_redis_socket(folder)}"
+
+
 def status(environment: str) -> list[ServerState]:
     """Return the state of the environment's two embedded servers, without starting anything."""
     postgres, redis = _folder(environment, "postgres"), _folder(environment, "redis")

@@ -10,11 +10,13 @@ from fastapi import FastAPI
 from genonaut_lib import __version__
 from genonaut_lib.db.pool import open_pool
 from genonaut_lib.gallery.gallery import Gallery
-from genonaut_lib.service import problems, unified
+from genonaut_lib.service import PREFIX, admin, health, problems, tags, unified
+from genonaut_lib.service.dependencies import open_redis, watch
+from genonaut_lib.service.metrics import InFlight, Metrics
+from genonaut_lib.service.observing import Observing
+from genonaut_lib.service.readiness import Readiness
 from genonaut_lib.service.state import Service
 from genonaut_lib.settings import Settings
-
-PREFIX = "/api/v1"
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -28,7 +30,12 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    app.include_router(unified.router, prefix=PREFIX)
+    for room in (unified, tags, health, admin):
+        app.include_router(room.router, prefix=PREFIX)
+    # Balancers and Prometheus look at the root.
+    app.include_router(health.router, include_in_schema=False)
+    app.add_middleware(Observing)
+    app.add_middleware(InFlight)
     return app
 
 
@@ -36,13 +43,16 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         served = _serving(settings)
-        async with open_pool(served, sessions=settings.service.sessions) as pool:
+        async with contextlib.AsyncExitStack() as stack:
+            pool = await stack.enter_async_context(open_pool(served, sessions=settings.service.sessions))
             gallery = Gallery(pool, served)
-            app.state.service = Service(served, pool, gallery)
-            try:
-                yield
-            finally:
-                await gallery.close()
+            stack.push_async_callback(gallery.close)
+            redis = await stack.enter_async_context(open_redis(served))
+            dependencies = await stack.enter_async_context(watch(served, redis))
+            metrics = Metrics(pool, gallery)
+            await stack.enter_async_context(metrics.sampled())
+            app.state.service = Service(served, pool, gallery, redis, dependencies, Readiness(pool), metrics)
+            yield
 
     return running
 

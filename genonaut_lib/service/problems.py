@@ -11,7 +11,18 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
 
-from genonaut_lib.errors import GenonautError, InvalidInput, QueryTimedOut
+from genonaut_lib.errors import (
+    AdminOnly,
+    BitmapsUnavailable,
+    GenonautError,
+    HierarchyTooLarge,
+    InvalidInput,
+    NotReady,
+    QueryTimedOut,
+    StatisticsMissing,
+    TagNotFound,
+    ViewMissing,
+)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -52,6 +63,13 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 STATUSES: dict[type[GenonautError], tuple[int, str]] = {
     InvalidInput: (400, "invalid_value"),
     QueryTimedOut: (504, "statement_timeout"),
+    TagNotFound: (404, "tag_not_found"),
+    AdminOnly: (403, "admin_only"),
+    HierarchyTooLarge: (422, "hierarchy_too_large"),
+    BitmapsUnavailable: (409, "bitmaps_unavailable"),
+    ViewMissing: (409, "view_missing"),
+    StatisticsMissing: (503, "statistics_missing"),
+    NotReady: (503, "not_ready"),
 }
 """The most specific class counts; what is not here is a fault of ours."""
 

@@ -8,6 +8,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from genonaut_lib.service.app import create_app
+from genonaut_lib.service.metrics import shared_metrics
 from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, load_settings
 
 
@@ -20,14 +21,15 @@ def serve(settings: Settings, workers: int) -> None:
     """Serve until a signal ends it."""
     os.environ[ENVIRONMENT_VARIABLE] = settings.environment
     knobs = settings.service
-    uvicorn.run(
-        "genonaut_lib.service.server:made",
-        factory=True,
-        host=knobs.host,
-        port=knobs.port,
-        workers=workers,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        server_header=False,
-    )
+    with shared_metrics(workers):
+        uvicorn.run(
+            "genonaut_lib.service.server:made",
+            factory=True,
+            host=knobs.host,
+            port=knobs.port,
+            workers=workers,
+            loop="uvloop",
+            http="httptools",
+            access_log=False,
+            server_header=False,
+        )

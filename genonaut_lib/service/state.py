@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from redis.asyncio import Redis
 
 from genonaut_lib.db.pool import Pool
 from genonaut_lib.gallery.gallery import Gallery
+from genonaut_lib.service.dependencies import Dependencies
+from genonaut_lib.service.metrics import Metrics
+from genonaut_lib.service.readiness import Readiness
 from genonaut_lib.settings import Settings
 
 
@@ -19,9 +23,13 @@ class Service:
     settings: Settings
     pool: Pool
     gallery: Gallery
+    redis: Redis | None
+    dependencies: Dependencies
+    readiness: Readiness
+    metrics: Metrics
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 

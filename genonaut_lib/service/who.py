@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Query
 
 from genonaut_lib.errors import InvalidInput
+from genonaut_lib.service.state import Running
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,15 @@ class Caller:
     is_admin: bool = False
 
 
-def _caller(user_id: Annotated[str | None, Query(description="Who looks: the id of a user.")] = None) -> Caller:
+async def _caller(
+    service: Running, user_id: Annotated[str | None, Query(description="Who looks: the id of a user.")] = None
+) -> Caller:
+    # Nobody is known here, so everybody may look into what is not protected.
+    is_admin = not service.settings.protected
     if not user_id:
-        return Caller()
+        return Caller(is_admin=is_admin)
     try:
-        return Caller(uuid.UUID(user_id))
+        return Caller(uuid.UUID(user_id), is_admin)
     except ValueError:
         raise InvalidInput(f"Invalid user_id {user_id[:80]!r}; valid: a UUID.", field="user_id") from None
 
