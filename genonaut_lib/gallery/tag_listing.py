@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, UnaryExpression, and_, bindparam, func, or_
+from sqlalchemy import ColumnElement, UnaryExpression, and_, bindparam, func, or_, select
 from sqlalchemy.types import BigInteger, Integer, String
 
 from genonaut_lib.db.schema import tags
@@ -166,8 +166,8 @@ def _text(shape: _Shape) -> bytes:
 
 @functools.cache
 def _total_text(shape: _Shape) -> bytes:
-    statement = tag_rows().where(*_searched(shape), *_bounded(shape))
-    return text_of(statement.with_only_columns(func.count().label("number"), maintain_column_froms=True))
+    held = tag_rows().where(*_searched(shape), *_bounded(shape)).subquery("held")
+    return text_of(select(func.count().label("number")).select_from(held))
 
 
 def _value(shape: _Shape) -> ColumnElement[Any]:

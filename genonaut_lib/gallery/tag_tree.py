@@ -220,7 +220,7 @@ def _walk_text(*, up: bool) -> bytes:
 def _walk(
     known: Column[Any], reached: Column[Any], start: ColumnElement[Any], deepest: ColumnElement[int] | None = None
 ) -> CTE:
-    """Return the tags that some lead to, a row for each depth up to the deepest: the tags new at it, and all met so far.
+    """Return the tags that some lead to, a row for each depth up to the deepest: the tags new at it, and all met.
 
     Ways are not followed but tags, so that many ways to one tag cost no more than one.
     """

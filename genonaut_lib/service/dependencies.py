@@ -36,8 +36,8 @@ LIMIT_S = 0.8
 """How long a dependency may take to answer; all are asked at once, and an answer is due within a second."""
 
 PART_MS = 200
-"""Time limit of a statement that looks at a part of the database: a table may be locked while the rest is well. There are
-three at most, so that what takes longer than all of them is the database itself."""
+"""Time limit of a statement that looks at a part of the database: a table may be locked while the rest is well. There
+are three at most, so that what takes longer than all of them is the database itself."""
 
 CONNECT_S = 2
 """How long connecting may hang; psycopg allows no less."""
@@ -186,7 +186,7 @@ class RedisWatch:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(LIMIT_S):
-                await self._client.execute_command("PING")
+                await self._client.execute_command("PING")  # type: ignore[no-untyped-call]
         except TimeoutError:
             return Finding(State.DOWN, detail=HUNG)
         except (RedisError, OSError) as error:
@@ -239,9 +239,7 @@ async def open_redis(settings: Settings) -> AsyncIterator[Redis | None]:
         await client.aclose()
 
 
-async def _part(
-    session: AsyncConnection, look: Callable[[AsyncConnection], Awaitable[tuple[State, str]]]
-) -> Finding:
+async def _part(session: AsyncConnection, look: Callable[[AsyncConnection], Awaitable[tuple[State, str]]]) -> Finding:
     """Return how a part of the database stands."""
     started = time.perf_counter()
     try:

@@ -92,7 +92,7 @@ class Metrics:
             yield
         finally:
             task.cancel()
-            mark_process_dead(os.getpid(), self._folder)
+            _forget(os.getpid(), self._folder)
 
     def text(self) -> bytes:
         """Return the figures in the text format of Prometheus."""
@@ -101,7 +101,7 @@ class Metrics:
             return generate_latest(self._registry)
         _forget_dead(Path(self._folder))
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, path=self._folder)
+        MultiProcessCollector(registry, path=self._folder)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
     def _gauge(self, name: str, about: str) -> Gauge:
@@ -156,4 +156,8 @@ def _forget_dead(folder: Path) -> None:
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         if pid.isdigit() and not alive(int(pid)):
-            mark_process_dead(int(pid), str(folder))
+            _forget(int(pid), str(folder))
+
+
+def _forget(pid: int, folder: str) -> None:
+    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]

@@ -61,10 +61,14 @@ def served(settings: Settings, *arguments: str, **variables: str) -> Iterator[Se
         try:
             url = _address(process, log)
             with httpx.Client(base_url=url, timeout=30) as client:
+                # Several processes listen only once they are up.
+                eventually(lambda: _listens(client), seconds=60)
                 yield Served(url, client, settings, process, log)
         finally:
             process.terminate()
             process.wait(30)
+            # Shown where the test fails.
+            print(log.read_text())  # noqa: T201
 
 
 def _address(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -77,6 +81,13 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
         assert process.poll() is None, said
         time.sleep(0.02)
     raise AssertionError(log.read_text())
+
+
+def _listens(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health").status_code > 0
+    except httpx.ConnectError:
+        return False
 
 
 @contextlib.contextmanager

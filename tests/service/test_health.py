@@ -8,20 +8,20 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import psutil
-import psycopg
 import pytest
 
+from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption
 from tests.factories import Gallery
 from tests.gallery.built import database, settings_of
-from tests.service.running import Served, eventually, migrated, server_of, served, stopped
+from tests.service.running import Served, eventually, migrated, served, server_of, stopped
 
 WITHIN_S = 1.5
 """What a check may take with something hung: a second, and room for a busy machine."""
@@ -43,9 +43,12 @@ class Operated:
 @pytest.fixture(scope="module")
 def operated(admin_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
     """A service whose every dependency is there."""
-    with migrated(admin_url, fill) as (settings, connection), redis_at(tmp_path_factory.mktemp("r")) as (url, redis):
-        with served(settings, REDIS_URL=url, GENONAUT_SERVICE__SESSIONS="1") as service:
-            yield Operated(service, connection, redis)
+    with (
+        migrated(admin_url, fill) as (settings, connection),
+        redis_at(tmp_path_factory.mktemp("r")) as (url, redis),
+        served(settings, REDIS_URL=url, GENONAUT_SERVICE__SESSIONS="1") as service,
+    ):
+        yield Operated(service, connection, redis)
 
 
 @contextmanager
@@ -82,7 +85,9 @@ def a_page_under_way(operated: Operated) -> Iterator[None]:
         operated.connection.execute("lock table content_items in access exclusive mode")
         asking = threading.Thread(target=operated.service.get, args=("/content/unified",))
         asking.start()
-        waiting = "select 1 from pg_locks where not granted and database = (select oid from pg_database where datname = current_database())"
+        waiting = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+        # What others do is looked at once in a transaction unless the session is told otherwise.
+        operated.connection.execute("set local stats_fetch_consistency = none")
         eventually(lambda: operated.connection.execute(waiting).fetchone() is not None)
         yield
     asking.join()
@@ -159,32 +164,39 @@ def test_stale_statistics_degrade(operated: Operated) -> None:
 def test_ended_sessions_are_not_taken_for_a_database_that_is_gone(operated: Operated) -> None:
     """As after a restart: the check's own session is opened anew at once."""
     operated.service.get("/health")
-    ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    ended = (
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where datname = current_database() and pid <> pg_backend_pid()"
+    )
     assert operated.connection.execute(ended).fetchone() != (0,)
     assert operated.service.get("/health").status_code == 200
     eventually(lambda: operated.service.get("/ready").status_code == 200, seconds=5)
 
 
-def test_without_redis_and_before_the_migration(admin_url: str) -> None:
-    """The service starts all the same: it is degraded, and says what makes it ready."""
+@pytest.fixture(scope="module")
+def unready(admin_url: str) -> Iterator[tuple[Served, Connection]]:
+    """A service whose gallery is not migrated yet, and whose Redis nobody finds."""
     with database(admin_url, "template1") as name:
         settings = settings_of(admin_url, name)
-        with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        with closing(engine.connect(settings)) as connection:
             adoption.adopt(connection, settings)
-        with served(settings) as service:
-            health, ready = service.get("/health"), service.get("/ready")
+            with served(settings) as service:
+                yield service, connection
+
+
+def test_without_redis_and_before_the_migration(unready: tuple[Served, Connection]) -> None:
+    """The service starts all the same: it is degraded, and says what makes it ready."""
+    health, ready = (unready[0].get(path) for path in ("/health", "/ready"))
     assert (health.status_code, health.json()["status"]) == (200, "degraded")
     assert states(health) == {"database": "ok", "statistics": "degraded", "bitmaps": "off", "redis": "down"}
     assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
     assert "not migrated" in ready.json()["detail"]
 
 
-def test_the_service_ends_though_its_database_hangs(admin_url: str) -> None:
+def test_the_service_ends_though_its_database_hangs(unready: tuple[Served, Connection]) -> None:
     """A check that waits for the database does not keep the process from ending."""
-    with database(admin_url, "template1") as name, psycopg.connect(admin_url, autocommit=True) as connection:
-        with served(settings_of(admin_url, name)) as service:
-            service.get("/health")
-            with stopped(*server_of(connection)):
-                assert service.get("/health").status_code == 503
-                service.process.send_signal(signal.SIGTERM)
-                assert service.process.wait(20) is not None
+    service, connection = unready
+    with stopped(*server_of(connection)):
+        assert service.get("/health").status_code == 503
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(20) is not None

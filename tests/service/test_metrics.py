@@ -12,6 +12,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from genonaut_lib.db.processes import alive
 from genonaut_lib.service.metrics import FOLDER_VARIABLE
 from genonaut_lib.vocabulary import tag_id
 from tests.factories import Gallery
@@ -29,10 +30,12 @@ def fill(gallery: Gallery) -> None:
 @pytest.fixture(scope="module")
 def service(admin_url: str) -> Iterator[Served]:
     """A service of two processes."""
-    with migrated(admin_url, fill) as (settings, _):
-        with served(settings, "--workers", "2", GENONAUT_SERVICE__SESSIONS=str(SESSIONS)) as found:
-            eventually(lambda: gauge(found, "genonaut_pool_sessions_max") == 2 * SESSIONS, seconds=60)
-            yield found
+    with (
+        migrated(admin_url, fill) as (settings, _),
+        served(settings, "--workers", "2", GENONAUT_SERVICE__SESSIONS=str(SESSIONS)) as found,
+    ):
+        eventually(lambda: gauge(found, "genonaut_pool_sessions_max") == 2 * SESSIONS, seconds=60)
+        yield found
 
 
 def ask(service: Served, path: str) -> httpx.Response:
@@ -56,8 +59,8 @@ def answered(service: Served, **labels: str) -> float:
 
 
 def workers(service: Served) -> list[psutil.Process]:
-    """Return the processes that answer: the children that have the folder of figures open to them, by pid."""
-    children = psutil.Process(service.process.pid).children()
+    """Return the processes that answer; another child looks after what they share."""
+    children = [child for child in psutil.Process(service.process.pid).children() if alive(child.pid)]
     return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
 
 
@@ -74,7 +77,7 @@ def test_a_route_is_its_template_whatever_the_path(service: Served) -> None:
     for _ in range(3):
         ask(service, f"/api/v1/tags/{uuid.uuid4()}")
         ask(service, f"/nonsense/{uuid.uuid4()}")
-        httpx.request("BREW", f"{service.url}/api/v1/tags")
+        httpx.request("PROPFIND", f"{service.url}/api/v1/tags")
     assert answered(service, route="/api/v1/tags/{tag_id}", status="404") == 3
     assert answered(service, route="unmatched", status="404") == 3
     assert answered(service, method="other") == 3

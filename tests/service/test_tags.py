@@ -68,8 +68,8 @@ def test_tags_are_listed_page_by_page(service: Served) -> None:
     pages = [service.get("/tags", page=page, page_size=4) for page in (1, 2, 3)]
     assert [name for page in pages for name in names(page)] == NAMES
     assert [page.json()["pagination"] for page in pages[1:]] == [
-        {"page": 2, "page_size": 4, "total_count": 10, "total_pages": 3, "has_next": True, "has_previous": True},
-        {"page": 3, "page_size": 4, "total_count": 10, "total_pages": 3, "has_next": False, "has_previous": True},
+        {"page": 2, "page_size": 4, "total_count": 11, "total_pages": 3, "has_next": True, "has_previous": True},
+        {"page": 3, "page_size": 4, "total_count": 11, "total_pages": 3, "has_next": False, "has_previous": True},
     ]
 
 
@@ -141,9 +141,9 @@ def test_a_tag_is_found_by_its_id(service: Served) -> None:
 
 
 SPELLINGS = {
-    "devel::lang:perl": "devel::lang:perl", "Devel::LANG:perl": "devel::lang:perl", "devel-lang-perl": "devel::lang:perl",
-    "Camel": "devel::lang:perl", "a/b": "a/b", "100% wool": "100% wool", "日本": "日本", "café": "café",
-    "question?&=#": "question?&=#",
+    "devel::lang:perl": "devel::lang:perl", "Devel::LANG:perl": "devel::lang:perl",
+    "devel-lang-perl": "devel::lang:perl", "Camel": "devel::lang:perl",
+    "a/b": "a/b", "100% wool": "100% wool", "日本": "日本", "café": "café", "question?&=#": "question?&=#",
 }  # fmt: skip
 
 
@@ -203,9 +203,7 @@ def test_roots_have_children_and_no_parent(service: Served) -> None:
         ({"root": "devel", "depth": 1}, ["devel", "devel::lang:c", "devel::lang:perl", "devel::ui"], 3),
     ],
 )
-def test_a_hierarchy_is_whole_or_a_part(
-    given: dict[str, Any], nodes: list[str], edges: int, service: Served
-) -> None:
+def test_a_hierarchy_is_whole_or_a_part(given: dict[str, Any], nodes: list[str], edges: int, service: Served) -> None:
     """Below one tag, down to a depth, or both; no edge leads out of it."""
     root = {"root": str(tag_id(given["root"]))} if "root" in given else {}
     found = service.get("/tags/hierarchy", **given | root).json()
