@@ -6,15 +6,17 @@ be asked for by bounds: nobody learns here how many private items carry a tag.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import uuid
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Response
+from psycopg.errors import UndefinedTable
 
 from genonaut_lib.db.pool import AsyncConnection
-from genonaut_lib.errors import TagNotFound
+from genonaut_lib.errors import NotReady, TagNotFound
 from genonaut_lib.gallery import naming, tags
 from genonaut_lib.gallery.reading import reading
 from genonaut_lib.gallery.tag_figures import tag_figures
@@ -207,9 +209,17 @@ async def descendants(service: Running, tag_id: TagId) -> Response:
     return answer_with(bodies.relatives(found))
 
 
-def _asking(service: Service) -> AbstractAsyncContextManager[AsyncConnection]:
-    """Open a snapshot of the gallery whose statements are bounded in time."""
-    return reading(service.pool, service.settings.planner.statement_timeout_ms, one_snapshot=True)
+@contextlib.asynccontextmanager
+async def _asking(service: Service) -> AsyncIterator[AsyncConnection]:
+    """Open a snapshot of the gallery whose statements are bounded in time; raise NotReady where there are no tags."""
+    try:
+        async with reading(
+            service.pool, service.settings.planner.statement_timeout_ms, one_snapshot=True
+        ) as connection:
+            yield connection
+    except UndefinedTable as error:
+        hint = "`genonaut plan` shows which notebook comes next."
+        raise NotReady("This gallery is not migrated so far that it had tags.", hint=hint) from error
 
 
 def _source(word: SourceWord | None) -> ContentSource | None:

@@ -191,6 +191,8 @@ def test_without_redis_and_before_the_migration(unready: tuple[Served, Connectio
     assert states(health) == {"database": "ok", "statistics": "degraded", "bitmaps": "off", "redis": "down"}
     assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
     assert "not migrated" in ready.json()["detail"]
+    tags = unready[0].get("/tags")
+    assert (tags.status_code, tags.json()["code"]) == (503, "not_ready")
 
 
 def test_the_service_ends_though_its_database_hangs(unready: tuple[Served, Connection]) -> None:
