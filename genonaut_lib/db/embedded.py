@@ -75,11 +75,10 @@ def start_redis(environment: str) -> str:
     return f"unix://{_redis_socket(folder)}"
 
 
-def redis_address(environment: str) -> str:
-    """Return the address of the environment's Redis, whether it runs or not; nothing is started."""
+def redis_address(environment: str) -> str | None:
+    """Return the address of the environment's Redis, whether it runs now or not; None where it never did."""
     folder = _folder(environment, "redis")
-    folder.mkdir(parents=True, exist_ok=True)
-    return f"unix://{_redis_socket(folder)}"
+    return f"unix://{_redis_socket(folder)}" if folder.is_dir() else None
 
 
 def status(environment: str) -> list[ServerState]:

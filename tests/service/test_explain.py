@@ -9,6 +9,7 @@ import pytest
 
 from genonaut_lib.gallery.strategies import STRATEGIES
 from genonaut_lib.migration.bitmap_build import build
+from genonaut_lib.service.admin import ExplanationBody
 from genonaut_lib.settings import Settings
 from tests.factories import Gallery
 from tests.service.running import Served, migrated, served
@@ -52,6 +53,7 @@ def test_a_query_is_explained_by_choice_and_plan(service: Served) -> None:
     assert found["plan"]["execution_ms"] > 0
     assert [node["hottest"] for node in found["plan"]["nodes"]].count(True) >= 1
     assert found["plan"]["nodes"][0]["actual_rows"] == 11
+    assert ExplanationBody.model_validate(found).model_dump() == found
 
 
 def test_equal_queries_have_plans_of_one_shape(service: Served) -> None:

@@ -19,6 +19,7 @@ import pytest
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption
+from genonaut_lib.service.health import HealthBody
 from tests.factories import Gallery
 from tests.gallery.built import database, settings_of
 from tests.service.running import Served, eventually, migrated, served, server_of, stopped
@@ -85,9 +86,7 @@ def a_page_under_way(operated: Operated) -> Iterator[None]:
         operated.connection.execute("lock table content_items in access exclusive mode")
         asking = threading.Thread(target=operated.service.get, args=("/content/unified",))
         asking.start()
-        waiting = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-        # What others do is looked at once in a transaction unless the session is told otherwise.
-        operated.connection.execute("set local stats_fetch_consistency = none")
+        waiting = "select 1 from pg_locks where not granted and relation = 'content_items'::regclass"
         eventually(lambda: operated.connection.execute(waiting).fetchone() is not None)
         yield
     asking.join()
@@ -101,6 +100,7 @@ def test_all_is_well_where_everything_is_there(prefix: str, operated: Operated) 
     assert states(answer) == {"database": "ok", "statistics": "ok", "bitmaps": "off", "redis": "ok"}
     assert all(one["latency_ms"] > 0 for one in answer.json()["dependencies"].values())
     assert answer.headers["cache-control"] == "no-store"
+    assert HealthBody.model_validate(answer.json()).model_dump(mode="json") == answer.json()
     assert operated.service.client.get(f"{prefix}/ready").json() == {"ready": True}
     assert "genonaut_pool_sessions_max 1.0" in operated.service.client.get(f"{prefix}/metrics").text
 

@@ -12,6 +12,7 @@ import pytest
 
 from genonaut_lib.content.hierarchy import add_parent
 from genonaut_lib.migration import tag_stats
+from genonaut_lib.service import tag_bodies as bodies
 from genonaut_lib.vocabulary import ContentSource, tag_id
 from tests.factories import Gallery
 from tests.service.running import Served, migrated, served
@@ -254,6 +255,34 @@ def test_a_name_that_no_database_holds_is_refused(service: Served) -> None:
     """NUL is no letter of any tag."""
     answer = service.get("/tags/by-name/a%00b")
     assert (answer.status_code, problem(answer)["field"]) == (400, "name")
+
+
+def path_of(ending: str) -> str:
+    return f"/tags/{tag_id('devel::ui')}{ending}"
+
+
+MODELS = {
+    "/tags": bodies.TagPageBody, "/tags/popular": bodies.TagsBody, "/tags/statistics": bodies.TagFiguresBody,
+    "/tags/hierarchy": bodies.HierarchyBody, "/tags/roots": bodies.TagsBody, "/tags/by-name/common": bodies.TagBody,
+    path_of(""): bodies.TagBody, path_of("/parents"): bodies.TagsBody, path_of("/ancestors"): bodies.RelativesBody,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", MODELS)
+def test_answers_are_what_the_document_says(path: str, service: Served) -> None:
+    """Nothing is missing from an answer, nothing is in it that its model has not; so it is with the examples."""
+    model, answer = MODELS[path], service.get(path).json()
+    (example,) = model.model_json_schema()["examples"]
+    for value in (answer, example):
+        told = model.model_validate(value).model_dump(mode="json")
+        assert shape(told) == shape(value)
+
+
+def shape(value: Any) -> Any:
+    """Return the names in a body, the first of each list standing for the rest."""
+    if isinstance(value, dict):
+        return {name: shape(one) for name, one in value.items()}
+    return [shape(one) for one in value[:1]] if isinstance(value, list) else None
 
 
 def test_the_document_describes_every_answer(service: Served) -> None:
