@@ -191,7 +191,7 @@ def test_without_redis_and_before_the_migration(unready: tuple[Served, Connectio
     assert states(health) == {"database": "ok", "statistics": "degraded", "bitmaps": "off", "redis": "down"}
     assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
     assert "not migrated" in ready.json()["detail"]
-    tags = unready[0].get("/tags")
+    tags = unready[0].get("/tags/statistics")
     assert (tags.status_code, tags.json()["code"]) == (503, "not_ready")
 
 

@@ -105,6 +105,7 @@ def test_times_and_strategies_are_counted(service: Served) -> None:
 
 def test_what_is_going_on_is_that_of_living_processes(service: Served) -> None:
     """A killed process leaves its counts, and none of its sessions."""
+    ask(service, "/api/v1/tags/popular")
     counted = answered(service, route="/api/v1/tags/popular")
     assert counted > 0
     before = workers(service)
