@@ -303,3 +303,11 @@ class DeadlineExceeded(GenonautError):
 
 class ShuttingDown(GenonautError):
     """The service was told to stop, and the request did not end in time."""
+
+
+class TagNotFound(InvalidInput):
+    """There is no such tag."""
+
+
+class NotReady(GenonautError):
+    """The service cannot answer for the gallery now."""

@@ -17,9 +17,10 @@ from genonaut_lib.db.pool import AsyncConnection, Pool, open_pool
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import BitmapsUnavailable, CursorKeyMissing, InvalidInput, ViewMissing
 from genonaut_lib.gallery import labels
-from genonaut_lib.gallery.answering import EXACTLY, Answering, Asked
+from genonaut_lib.gallery.answering import EXACTLY, Answering, Asked, work_of
 from genonaut_lib.gallery.bitmaps.standing import Ready, Standing, Unready
 from genonaut_lib.gallery.clauses import Shape, shape_of, values_of
+from genonaut_lib.gallery.costs import Features
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total, exactly
 from genonaut_lib.gallery.cursor import Signer, open_signer
 from genonaut_lib.gallery.facets import Facets, facets
@@ -63,11 +64,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A query's choice, and the document of EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) for its page."""
+    """A query's choice, and the document of EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) for its page.
+
+    `planned` is how the page would be answered, another choice than `choice` where EXPLAIN cannot show that.
+    `work` has the features of every strategy that could answer (see `costs`), none without statistics.
+    """
 
     query: GalleryQuery
     choice: Choice
     document: tuple[Mapping[str, Any], ...]
+    planned: Choice
+    work: Mapping[str, Features] = field(default_factory=dict)
 
 
 class Gallery:
@@ -101,6 +108,11 @@ class Gallery:
     async def close(self) -> None:
         """End what goes on beside requests; the pool is its owner's to close."""
         await self._knowledge.close()
+
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes of bitmaps this process keeps between requests."""
+        return self._answering.kept_bytes
 
     async def query_of(self, request: GalleryRequest) -> GalleryQuery:
         """Return the query that a request means; its viewer may be a username.
@@ -136,17 +148,24 @@ class Gallery:
         return Answer(page, total, asked.choice, following, previous, asked.parts, refreshed_at, shape)
 
     async def explain(
-        self, query: GalleryQuery, strategy: str | None = None, *, limit_ms: int | None = None
+        self,
+        query: GalleryQuery,
+        strategy: str | None = None,
+        *,
+        count: CountMode = CountMode.NONE,
+        limit_ms: int | None = None,
     ) -> Explanation:
         """Execute the page of a query under EXPLAIN, in a read-only transaction under a time limit.
 
         Where the bitmaps would answer, the best strategy that is a statement is explained in their place,
-        and the choice says so. The limit is `planner.statement_timeout_ms` unless another is given. Raises
-        as `page` does, and InvalidInput for a query that reads no source.
+        and the choice says so. `count` is what the page would be asked with; its total is not counted here.
+        The limit is `planner.statement_timeout_ms` unless another is given. Raises as `page` does, and
+        InvalidInput for a query that reads no source.
         """
         if not query.sources:
             raise InvalidInput("The query reads no source, so there is nothing to explain.", hint="Select a source.")
-        choice = self._stated(await self._planned(query, CountMode.NONE, strategy))
+        asked = await self._planned(query, count, strategy)
+        choice = self._stated(asked)
         page = sql.SQL(page_text(shape_of(query), choice.strategy).decode())
         statement = block("explain", "analyzed").sql(statement=page)
         limit = self._knobs.statement_timeout_ms if limit_ms is None else limit_ms
@@ -154,7 +173,7 @@ class Gallery:
             cursor = await connection.execute(statement, values_of(query, choice.ranked or None), prepare=False)
             row = await cursor.fetchone()
         assert row is not None
-        return Explanation(query, choice, tuple(row[0]))
+        return Explanation(query, choice, tuple(row[0]), asked.choice, work_of(asked))
 
     async def facets(self, query: GalleryQuery, top: int = 50) -> Facets:
         """Return the `top` tags of all items the query means, its page and order ignored.

@@ -10,10 +10,13 @@ from fastapi import FastAPI
 from genonaut_lib import __version__
 from genonaut_lib.content.items import Items
 from genonaut_lib.gallery.gallery import Gallery
-from genonaut_lib.service import bearer, faults, items, problems, raw_json, stats, unified
+from genonaut_lib.service import PREFIX, admin, bearer, faults, health, items, problems, raw_json, stats, tags, unified
 from genonaut_lib.service.deadline import OnceMore, Watch
 from genonaut_lib.service.delivery import Delivery
+from genonaut_lib.service.dependencies import open_redis, watch
 from genonaut_lib.service.meanings import Meanings
+from genonaut_lib.service.metrics import InFlight, Metrics
+from genonaut_lib.service.readiness import Readiness
 from genonaut_lib.service.request_log import Observed
 from genonaut_lib.service.sessions import Sessions
 from genonaut_lib.service.state import Service
@@ -21,8 +24,6 @@ from genonaut_lib.service.stats_memory import StatsMemory
 from genonaut_lib.service.tag_names import TagNames
 from genonaut_lib.service.tokens import Tokens, tokens_of
 from genonaut_lib.settings import ServiceSettings, Settings
-
-PREFIX = "/api/v1"
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -40,9 +41,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     faults.install(app)
-    app.include_router(unified.router, prefix=PREFIX)
-    app.include_router(items.router, prefix=PREFIX)
-    app.include_router(stats.router, prefix=PREFIX)
+    for room in (unified, items, stats, tags, health, admin):
+        app.include_router(room.router, prefix=PREFIX)
+    # Balancers and Prometheus look at the root.
+    app.include_router(health.router, include_in_schema=False)
     bearer.document(app, settings.service)
     _add_middleware(app, settings.service)
     return app
@@ -54,6 +56,7 @@ def _add_middleware(app: FastAPI, knobs: ServiceSettings) -> None:
     app.add_middleware(Delivery, gzip_min_bytes=knobs.gzip_min_bytes, gzip_level=knobs.gzip_level)
     app.add_middleware(Watch, deadline_s=knobs.deadline_s)
     app.add_middleware(Observed, slow_ms=knobs.slow_ms)
+    app.add_middleware(InFlight)
 
 
 def _lifespan(
@@ -61,27 +64,38 @@ def _lifespan(
 ) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
-        served = _serving(settings)
-        knobs = served.service
-        async with Sessions(served, adapters=raw_json.adapters()) as pool:
-            gallery = Gallery(pool, served)
-            app.state.service = Service(
-                settings=served,
-                pool=pool,
-                gallery=gallery,
-                items=Items(pool, knobs.statement_timeout_ms),
-                tokens=tokens,
-                meanings=Meanings(gallery, knobs.tags_fresh_s),
-                names=TagNames(gallery.tag_names, knobs.tags_fresh_s),
-                stats=StatsMemory(gallery.holdings, knobs.stats_fresh_s),
-            )
-            try:
-                yield
-            finally:
-                await app.state.service.stats.close()
-                await gallery.close()
+        async with contextlib.AsyncExitStack() as stack:
+            app.state.service = await _opened(stack, _serving(settings), tokens)
+            yield
 
     return running
+
+
+async def _opened(stack: contextlib.AsyncExitStack, settings: Settings, tokens: Tokens | None) -> Service:
+    """Open the parts of the service; the stack closes them."""
+    knobs = settings.service
+    pool = await stack.enter_async_context(Sessions(settings, adapters=raw_json.adapters()))
+    gallery = Gallery(pool, settings)
+    stack.push_async_callback(gallery.close)
+    counted = StatsMemory(gallery.holdings, knobs.stats_fresh_s)
+    stack.push_async_callback(counted.close)
+    redis = await stack.enter_async_context(open_redis(settings))
+    metrics = Metrics(pool, gallery)
+    await stack.enter_async_context(metrics.sampled())
+    return Service(
+        settings=settings,
+        pool=pool,
+        gallery=gallery,
+        items=Items(pool, knobs.statement_timeout_ms),
+        tokens=tokens,
+        meanings=Meanings(gallery, knobs.tags_fresh_s),
+        names=TagNames(gallery.tag_names, knobs.tags_fresh_s),
+        stats=counted,
+        redis=redis,
+        dependencies=await stack.enter_async_context(watch(settings, redis)),
+        readiness=Readiness(pool),
+        metrics=metrics,
+    )
 
 
 def _serving(settings: Settings) -> Settings:

@@ -13,29 +13,35 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
 
 from genonaut_lib.errors import (
+    BitmapsUnavailable,
     BodyTooLarge,
     DatabaseUnreachable,
     DeadlineExceeded,
     DiskFull,
     Forbidden,
     GenonautError,
+    HierarchyTooLarge,
     InvalidCursor,
     InvalidInput,
     ItemChanged,
     ItemNotFound,
     ItemRefused,
     LockNotAcquired,
+    NotReady,
     PromptImmutable,
     QueryTimedOut,
     ReadOnlyDatabase,
     SessionsBusy,
     ShuttingDown,
     StatementCancelled,
+    StatisticsMissing,
+    TagNotFound,
     TokenRefused,
     TransactionConflict,
     Unauthenticated,
     UnknownCreator,
     UnknownTag,
+    ViewMissing,
     WriteContended,
 )
 from genonaut_lib.service.trace import current
@@ -108,6 +114,12 @@ STATUSES: dict[type[GenonautError], tuple[int, str]] = {
     TransactionConflict: (503, "transaction_conflict"),
     ShuttingDown: (503, "shutting_down"),
     DeadlineExceeded: (504, "deadline_exceeded"),
+    TagNotFound: (404, "tag_not_found"),
+    HierarchyTooLarge: (422, "hierarchy_too_large"),
+    BitmapsUnavailable: (409, "bitmaps_unavailable"),
+    ViewMissing: (409, "view_missing"),
+    StatisticsMissing: (503, "statistics_missing"),
+    NotReady: (503, "not_ready"),
 }
 """The most specific class counts; what is not here is a fault of ours."""
 

@@ -20,8 +20,9 @@ from uvicorn.supervisors import Multiprocess
 
 from genonaut_lib.db import engine, guard
 from genonaut_lib.errors import AddressTaken, DatabaseUnreachable, ServerStartFailed
-from genonaut_lib.service import logs
-from genonaut_lib.service.app import PREFIX, create_app
+from genonaut_lib.service import PREFIX, logs
+from genonaut_lib.service.app import create_app
+from genonaut_lib.service.metrics import shared_metrics
 from genonaut_lib.service.tokens import tokens_of
 from genonaut_lib.settings import ENVIRONMENT_VARIABLE, ServiceSettings, Settings, load_settings
 
@@ -50,10 +51,11 @@ def serve(settings: Settings) -> None:
     LOG.info("Serving %s at %s%s", settings.environment, address, PREFIX, extra={"address": address, "port": port})
     if missing is not None:
         LOG.warning("%s It is waited for.", missing.message)
-    if config.workers > 1:
-        Workers(config, [listening]).run()
-    else:
-        _serve_alone(config, listening)
+    with shared_metrics(config.workers):
+        if config.workers > 1:
+            Workers(config, [listening]).run()
+        else:
+            _serve_alone(config, listening)
 
 
 class Server(uvicorn.Server):

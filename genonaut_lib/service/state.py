@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from redis.asyncio import Redis
 
 from genonaut_lib.content.items import Items
 from genonaut_lib.db.pool import Pool
 from genonaut_lib.gallery.gallery import Gallery
+from genonaut_lib.service.dependencies import Dependencies
 from genonaut_lib.service.meanings import Meanings
+from genonaut_lib.service.metrics import Metrics
+from genonaut_lib.service.readiness import Readiness
 from genonaut_lib.service.stats_memory import StatsMemory
 from genonaut_lib.service.tag_names import TagNames
 from genonaut_lib.service.tokens import Tokens
@@ -29,6 +33,10 @@ class Service:
     meanings: Meanings
     names: TagNames
     stats: StatsMemory
+    redis: Redis | None
+    dependencies: Dependencies
+    readiness: Readiness
+    metrics: Metrics
 
 
 async def _service(request: Request) -> Service:
