@@ -31,8 +31,6 @@ BUCKETS = (0.001, 0.002, 0.004, 0.008, 0.012, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 """Seconds. 4 and 12 ms are what a first page may take at the median and in ninety-nine of a hundred cases."""
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-UNMATCHED = "unmatched"
-"""The route of a path that no route answers."""
 
 _POOL = {
     "genonaut_pool_sessions": ("pool_size", "Sessions of the pool, free or not."),

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,61 +19,28 @@ from genonaut_lib.settings import Settings
 from tests.factories import Gallery
 from tests.gallery.built import database, settings_of
 from tests.migration.test_phases import apply
+from tests.service import served as process
 
-COMMAND = [sys.executable, "-c", "from genonaut_lib.cli import main; main()", "serve"]
-ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 NOWHERE = "unix:///nowhere/redis.sock"
 
 
-@dataclass
-class Served:
-    """A service that runs, and a client of it."""
-
-    url: str
-    client: httpx.Client
-    settings: Settings
-    process: subprocess.Popen[bytes]
-    log_path: Path
+class Served(process.Served):
+    """A service that runs, and a client of it, whose paths begin at the root."""
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
         return self.client.get(f"/api/v1{path}", params=parameters or None)
 
 
 @contextlib.contextmanager
-def served(settings: Settings, *arguments: str, **variables: str) -> Iterator[Served]:
-    """Start the service on any free port, and end it by SIGTERM."""
-    assert settings.database_url is not None
-    environment = os.environ | {
-        "DATABASE_URL": settings.database_url.get_secret_value(), "REDIS_URL": NOWHERE,
-        "GENONAUT_ENVIRONMENT": "test", "GENONAUT_SERVICE__PORT": "0", **variables,
-    }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        with log.open("wb") as file:
-            process = subprocess.Popen([*COMMAND, *arguments], env=environment, stdout=file, stderr=file)
-        try:
-            url = _address(process, log)
-            with httpx.Client(base_url=url, timeout=30) as client:
-                # Several processes listen only once they are up.
-                eventually(lambda: _listens(client), seconds=60)
-                yield Served(url, client, settings, process, log)
-        finally:
-            process.terminate()
-            process.wait(30)
-            # Shown where the test fails.
-            print(log.read_text())  # noqa: T201
-
-
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Return where the service listens, as its log says."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        said = log.read_text()
-        if found := ADDRESS.search(said):
-            return found[0]
-        assert process.poll() is None, said
-        time.sleep(0.02)
-    raise AssertionError(log.read_text())
+def served(settings: Settings, workers: int = 1, **variables: str) -> Iterator[Served]:
+    """Serve a gallery without Redis, unless `variables` name one."""
+    with (
+        process.serve(settings, workers, **{"REDIS_URL": NOWHERE, **variables}) as running,
+        httpx.Client(base_url=running.url, timeout=30) as client,
+    ):
+        # Several processes listen only once they are up.
+        eventually(lambda: _listens(client), seconds=60)
+        yield Served(running.url, client, settings, running.process, running.log_path)
 
 
 def _listens(client: httpx.Client) -> bool:

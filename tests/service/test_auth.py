@@ -23,7 +23,7 @@ import pytest
 from genonaut_lib.db import engine
 from genonaut_lib.settings import Settings, project_root
 from tests.factories import Gallery
-from tests.service.local_served import Served, serve
+from tests.service.served import Served, serve
 from tests.unit.test_tokens import private_pem, public_pem
 from tests.writing import LEAST, before_cut_over, copied
 

@@ -15,7 +15,7 @@ import pytest
 from genonaut_lib.db import engine
 from genonaut_lib.vocabulary import tag_id
 from tests.factories import Gallery
-from tests.service.local_served import Served, serve
+from tests.service.served import Served, serve
 from tests.writing import LEAST, before_cut_over, copied
 
 FIELDS = {

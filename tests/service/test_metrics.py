@@ -32,7 +32,7 @@ def service(admin_url: str) -> Iterator[Served]:
     """A service of two processes."""
     with (
         migrated(admin_url, fill) as (settings, _),
-        served(settings, "--workers", "2", GENONAUT_SERVICE__SESSIONS=str(SESSIONS)) as found,
+        served(settings, 2, GENONAUT_SERVICE__SESSIONS=str(SESSIONS)) as found,
     ):
         eventually(lambda: gauge(found, "genonaut_pool_sessions_max") == 2 * SESSIONS, seconds=60)
         yield found
