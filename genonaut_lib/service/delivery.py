@@ -96,10 +96,11 @@ class _Sending:
         return await self._zipped(headers, body) if zips else message
 
     def _has(self, headers: MutableHeaders, body: bytes, *, weak: bool) -> bool:
-        """Give the answer its tag, and return whether the client has these bytes."""
-        digest = hashlib.blake2b(body, digest_size=16).hexdigest()
-        headers["ETag"] = f'W/"{digest}"' if weak else f'"{digest}"'
-        return bool(self._asked.has & {"*", digest})
+        """Give the answer its tag, unless it has one, and return whether the client has these bytes."""
+        given = _TAGS.search(headers.get("etag", ""))
+        tag = given[1] if given else hashlib.blake2b(body, digest_size=16).hexdigest()
+        headers["ETag"] = f'W/"{tag}"' if weak else f'"{tag}"'
+        return bool(self._asked.has & {"*", tag})
 
     async def _zipped(self, headers: MutableHeaders, body: bytes) -> Message:
         if len(body) < BESIDE_BYTES:

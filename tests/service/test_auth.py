@@ -231,6 +231,15 @@ def test_an_admin_writes_what_is_another_s(claims: dict[str, Any], service: Serv
     assert service.client.delete(path, headers=admin).status_code == 204
 
 
+def test_only_an_admin_is_shown_plans(service: Served, users: dict[str, str]) -> None:
+    """Plans tell of items that nobody else may see: 401 without a token, 403 with anybody's."""
+    answers = [
+        service.client.get("/admin/explain", headers=headers)
+        for headers in ({}, bearing(token(users["ada"])), bearing(token(users["root"], scope="gallery:admin")))
+    ]
+    assert [answer.status_code for answer in answers] == [401, 403, 200]
+
+
 @pytest.mark.parametrize("scope", ["gallery:administrator", "admin", "GALLERY:ADMIN", ["x"], 7, {"gallery:admin": 1}])
 def test_other_scopes_make_no_admin(scope: Any, service: Served, users: dict[str, str]) -> None:
     """Nor do parts of the word."""

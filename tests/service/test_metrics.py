@@ -85,7 +85,7 @@ def test_a_route_is_its_template_whatever_the_path(service: Served) -> None:
         ask(service, f"/nonsense/{uuid.uuid4()}")
         httpx.request("PROPFIND", f"{service.url}/api/v1/tags")
     assert answered(service, route="/api/v1/tags/{tag_id}", status="404") == 3
-    assert answered(service, route="unmatched", status="404") == 3
+    assert answered(service, route="unrouted", status="404") == 3
     assert answered(service, method="other") == 3
     routes = {dict(one)["route"] for one in figures(service, "genonaut_http_requests_total")}
     api = {"/api/v1/tags", "/api/v1/tags/popular", "/api/v1/tags/{tag_id}"}
