@@ -84,6 +84,8 @@ async def _failed(request: Request, error: Exception) -> Response:
     trace, service = current(), _service(request)
     trace.lost_session = is_session_lost(error)
     pool, limit_ms = service.pool, service.settings.service.statement_timeout_ms
+    if isinstance(pool, Sessions) and trace.lost_session:
+        await pool.replace_idle(trace.started)
     cut_off = isinstance(pool, Sessions) and pool.is_cut_off
     known = meaning(error, cut_off=cut_off, took_ms=trace.milliseconds, limit_ms=limit_ms)
     if known is None:

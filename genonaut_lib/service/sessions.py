@@ -108,22 +108,28 @@ class Sessions(AsyncConnectionPool[AsyncConnection]):
         self._errors_by_then = self._connection_errors()
         connection.opened_at = time.monotonic()
 
+    async def replace_idle(self, since: float) -> None:
+        """Close the sessions that lie idle in favour of new ones, unless that was done since (by time.monotonic).
+
+        Where one session has ended the others mostly have as well, or will in an instant: the server was restarted.
+        Several requests may find that out at once; the sessions that came after the first of them are alive.
+        """
+        if since > self._emptied_at:
+            self._emptied_at = time.monotonic()
+            await self.drain()
+
     async def _require_alive(self, connection: AsyncConnection) -> None:
-        """Raise psycopg.OperationalError for a session that has ended while it lay in the pool, and drop the others.
+        """Raise psycopg.OperationalError for a session that has ended while it lay in the pool.
 
         A session that lies idle has nothing to say but that it ends: so looking at its socket does, which costs
-        microseconds where asking the server costs a round trip. Where one has ended the others mostly have as
-        well, since the server was restarted; they are replaced all at once.
+        microseconds where asking the server costs a round trip.
         """
+        assert isinstance(connection, Session)
         try:
             if _has_news(connection):
                 await self.check_connection(connection)
         except psycopg.Error:
-            assert isinstance(connection, Session)
-            # Several requests may find a dead session at once; what came after the first of them is alive.
-            if connection.opened_at > self._emptied_at:
-                self._emptied_at = time.monotonic()
-                await self.drain()
+            await self.replace_idle(connection.opened_at)
             raise
 
     def _connection_errors(self) -> int:

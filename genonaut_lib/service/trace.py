@@ -27,12 +27,12 @@ class Trace:
     code: str | None = None
     lost_session: bool = False
     waited_s: float = 0.0
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def milliseconds(self) -> float:
         """How long it has taken by now."""
-        return (time.perf_counter() - self.started) * 1000
+        return (time.monotonic() - self.started) * 1000
 
     @property
     def plan_hash(self) -> str | None:

@@ -13,6 +13,7 @@ import pytest
 from tests.service.faulty import RECOVERS_S, Database, database, locked, page, problem, seconds_until_answered
 from tests.service.served import Served, serve
 
+Waiting = Callable[[int], list[int]]
 SESSIONS = 4
 STATEMENT_MS, DEADLINE_S, WAIT_MS = 1_500, 2.0, 500
 KNOBS = {
@@ -59,19 +60,17 @@ def timed(service: Served) -> tuple[tuple[int, str], float]:
     return problem(page(service)), time.monotonic() - started
 
 
-def end_sessions(own: Database) -> None:
+def end_waiting(own: Database, waiting: Waiting) -> int:
+    """End the session that waits for the lock."""
+    (pid,) = waiting(1)
     with psycopg.connect(own.url, autocommit=True) as admin:
-        admin.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where application_name = 'genonaut' and datname = current_database()"
-        )
+        admin.execute("select pg_terminate_backend(%s)", [pid])
+    return pid
 
 
-def end_waiting(own: Database, waiting: Callable[[int], list[int]]) -> None:
-    """End the session that waits for the lock, and wait until another one does in its place."""
-    (first,) = waiting(1)
-    end_sessions(own)
-    while waiting(1) == [first]:
+def await_another(pid: int, waiting: Waiting) -> None:
+    """Wait until another session than this waits for the lock."""
+    while waiting(1) == [pid]:
         time.sleep(0.005)
 
 
@@ -108,7 +107,7 @@ def test_a_session_that_ends_under_a_reading_request_is_replaced(service: Served
     with ThreadPoolExecutor(1) as threads:
         with locked(own.settings) as waiting:
             asked = threads.submit(page, service)
-            end_waiting(own, waiting)
+            await_another(end_waiting(own, waiting), waiting)
         assert asked.result().status_code == 200
 
 
@@ -116,8 +115,8 @@ def test_a_session_that_ends_twice_is_said(service: Served, own: Database) -> No
     """Nothing is tried for ever."""
     with ThreadPoolExecutor(1) as threads, locked(own.settings) as waiting:
         asked = threads.submit(page, service)
+        await_another(end_waiting(own, waiting), waiting)
         end_waiting(own, waiting)
-        end_sessions(own)
         assert problem(asked.result()) == (503, "database_unavailable")
 
 

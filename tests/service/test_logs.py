@@ -51,7 +51,7 @@ def line_of(service: Served, response: httpx.Response) -> dict[str, Any]:
 
 def test_every_line_is_an_object_with_a_moment_a_level_and_a_source(service: Served) -> None:
     """uvicorn's as well; the first one says where the service listens."""
-    page(service)
+    line_of(service, page(service))
     found = lines(service)
     assert found[0]["address"] == service.url
     assert {"genonaut.service", "genonaut.requests", "uvicorn.error"} <= {line["logger"] for line in found}
@@ -110,9 +110,9 @@ def test_a_failure_of_ours_names_no_value(service: Served, content: Built) -> No
     finally:
         content.connection.execute("alter table tags rename column word to name")
     assert answer.status_code == 500
-    (told,) = (line for line in lines(service) if "exc_info" in line)
+    request_id = answer.headers["x-request-id"]
+    (told,) = (line for line in lines(service) if "exc_info" in line and line["request_id"] == request_id)
     assert "psycopg.errors.UndefinedColumn (SQLSTATE 42703)" in told["exc_info"]
-    assert told["request_id"] == answer.headers["x-request-id"]
     assert CANARY not in service.log()
 
 

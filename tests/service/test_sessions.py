@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from psycopg_pool import PoolTimeout, TooManyRequests
+from pydantic import SecretStr
 
+from genonaut_lib.gallery.knowledge import Knowledge
 from genonaut_lib.service.sessions import Sessions
 from genonaut_lib.service.trace import CURRENT, Trace
 from genonaut_lib.settings import Settings
@@ -57,6 +59,21 @@ def test_more_requests_than_may_wait_are_sent_off_at_once(few: Settings, runner:
     assert sorted(type(error).__name__ for error in runner.run(crowded())) == [
         PoolTimeout.__name__, TooManyRequests.__name__, TooManyRequests.__name__,
     ]  # fmt: skip
+
+
+def test_a_database_that_is_away_is_waited_for_together(few: Settings, runner: asyncio.Runner) -> None:
+    """Not by one after another of those who want to know what the planner knows."""
+    nowhere = few.model_copy(update={"database_url": SecretStr("postgresql:///gallery?host=/nonexistent")})
+
+    async def looked() -> float:
+        async with Sessions(nowhere) as pool:
+            knowledge = Knowledge(pool, 60)
+            started = time.monotonic()
+            found = await asyncio.gather(*(knowledge.current() for _ in range(6)), return_exceptions=True)
+            assert {type(error) for error in found} == {PoolTimeout}
+            return time.monotonic() - started
+
+    assert runner.run(looked()) < 3 * WAIT_MS / 1000
 
 
 def test_the_databases_time_is_that_of_the_request_that_asked(few: Settings, runner: asyncio.Runner) -> None:
