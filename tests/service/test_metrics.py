@@ -89,7 +89,7 @@ def test_a_route_is_its_template_whatever_the_path(service: Served) -> None:
     assert answered(service, method="other") == 3
     routes = {dict(one)["route"] for one in figures(service, "genonaut_http_requests_total")}
     api = {"/api/v1/tags", "/api/v1/tags/popular", "/api/v1/tags/{tag_id}"}
-    assert routes <= {*api, "/health", "/metrics", "unmatched"}
+    assert routes <= {*api, "/health", "/metrics", "unrouted"}
 
 
 def test_times_and_strategies_are_counted(service: Served) -> None:
