@@ -229,3 +229,7 @@ class BitmapsBusy(Refused):
 
 class BitmapsForgotten(GenonautError):
     """While the tag bitmap index was being built, a table was truncated, or a trigger or it dropped."""
+
+
+class UnexpectedAnswer(GenonautError):
+    """A server that is measured answered with something else than a page."""
