@@ -116,6 +116,10 @@ class ServiceSettings(_Section):
     port: int = Field(8000, ge=0, le=65_535, description="0: any free one, which is said")
     sessions: int = Field(10, ge=1, le=1_000)
     statement_timeout_ms: int = Field(15_000, ge=1, le=3_600_000)
+    stats_fresh_s: float = Field(10.0, ge=0, le=3600, description="a viewer's counts are remembered for so long")
+    tags_fresh_s: float = Field(10.0, ge=0, le=3600, description="so are words for tags and the names of tags")
+    gzip_min_bytes: int = Field(16_384, ge=0, description="smaller answers gain nothing: they go out in one flight")
+    gzip_level: int = Field(1, ge=1, le=9)
 
 
 class Settings(_Section):

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import psycopg
+from psycopg.adapt import AdaptersMap
 from psycopg_pool import AsyncConnectionPool
 
 from genonaut_lib.db import engine
@@ -22,15 +23,20 @@ Pool = AsyncConnectionPool[AsyncConnection]
 
 
 @contextlib.asynccontextmanager
-async def open_pool(settings: Settings, *, sessions: int = 4) -> AsyncIterator[Pool]:
-    """Open a pool of at most `sessions` connections for a block, and close it."""
+async def open_pool(
+    settings: Settings, *, sessions: int = 4, adapters: AdaptersMap | None = None
+) -> AsyncIterator[Pool]:
+    """Open a pool of at most `sessions` connections for a block, and close it.
+
+    `adapters` say how values come and go in place of psycopg's own.
+    """
     pool: Pool = AsyncConnectionPool(
         engine.database_url(settings),
         min_size=1,
         max_size=sessions,
         open=False,
         configure=settle,
-        kwargs={"autocommit": True, "application_name": APPLICATION_NAME},
+        kwargs={"autocommit": True, "application_name": APPLICATION_NAME, "context": adapters},
     )
     async with pool:
         yield pool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from genonaut_lib.db.pool import AsyncConnection, Pool
@@ -80,6 +81,12 @@ class Answering:
         limit_ms = self._knobs.statement_timeout_ms
         async with reading(self._pool, limit_ms, one_snapshot=True, by_bitmaps=True) as connection:
             return await exact_facets(connection, self._bitmaps, query, top)
+
+    async def totals(self, queries: Sequence[GalleryQuery]) -> list[int]:
+        """Return how many items each query means, of one snapshot; raise BitmapsUnavailable where they cannot say."""
+        limit_ms = self._knobs.statement_timeout_ms
+        async with reading(self._pool, limit_ms, one_snapshot=True, by_bitmaps=True) as connection:
+            return [await self._bitmaps.total(connection, query) for query in queries]
 
     async def _page(self, connection: AsyncConnection, asked: Asked) -> tuple[Page, Total | None]:
         """Return the page, and the total where the bitmaps gave it in the same pass, whatever kind was asked for."""

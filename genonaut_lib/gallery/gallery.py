@@ -18,12 +18,13 @@ from genonaut_lib.db.statements import block
 from genonaut_lib.errors import BitmapsUnavailable, CursorKeyMissing, InvalidInput, ViewMissing
 from genonaut_lib.gallery import labels
 from genonaut_lib.gallery.answering import EXACTLY, Answering, Asked
-from genonaut_lib.gallery.bitmaps.standing import Standing, Unready
+from genonaut_lib.gallery.bitmaps.standing import Ready, Standing, Unready
 from genonaut_lib.gallery.clauses import shape_of, values_of
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total, exactly
 from genonaut_lib.gallery.cursor import Signer, open_signer
 from genonaut_lib.gallery.facets import Facets, facets
 from genonaut_lib.gallery.feedback import Feedback
+from genonaut_lib.gallery.holdings import Holdings, count_holdings, holdings_of, queries_of
 from genonaut_lib.gallery.knowledge import NOTHING_KNOWN, Knowledge, Known
 from genonaut_lib.gallery.page import Page
 from genonaut_lib.gallery.planner import Choice, choose, choose_for_count, choose_with_total, require_few_tags
@@ -170,6 +171,24 @@ class Gallery:
         choice = choose(query, known.statistics, self._knobs, feedback=self._feedback)
         async with self._pool.connection() as connection:
             return await facets(connection, query, top=top, budget_ms=self._knobs.count_budget_ms, choice=choice)
+
+    async def resumed(self, query: GalleryQuery, cursor: str) -> GalleryQuery:
+        """Return a query with the place that a cursor of its means; raises as `query_of` does for a cursor."""
+        signer = self._signer or await self._open_signer()
+        return signer.decode(cursor, query)
+
+    async def holdings(self, viewer: uuid.UUID | None) -> Holdings:
+        """Return how many items a viewer may see, exactly and of one moment; None is nobody in particular.
+
+        A few milliseconds where the tag bitmap index serves, else a pass over all items. Raises QueryTimedOut.
+        """
+        if isinstance((await self._knowledge.current()).bitmaps, Ready):
+            try:
+                return holdings_of(await self._answering.totals(queries_of(viewer)))
+            except BitmapsUnavailable:
+                self._knowledge.look_at_bitmaps_soon()
+        async with reading(self._pool, self._knobs.statement_timeout_ms, one_snapshot=False) as connection:
+            return await count_holdings(connection, viewer)
 
     async def tag_names(self, tags: Collection[uuid.UUID]) -> Mapping[uuid.UUID, str]:
         """Return the names of tags by id; a tag that is no more has none."""

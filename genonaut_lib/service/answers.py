@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from fastapi import Response
 
+REVALIDATED = {"Cache-Control": "private, no-cache"}
+"""For answers that depend on who asks: nobody else may be shown them, and they are asked for again by their tag."""
 
-def answer_with(body: Any, status: int = 200) -> Response:
+
+def answer_with(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a body as an answer; orjson knows UUIDs and moments in time."""
-    return Response(orjson.dumps(body), status, media_type="application/json")
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")

@@ -10,8 +10,12 @@ from fastapi import FastAPI
 from genonaut_lib import __version__
 from genonaut_lib.db.pool import open_pool
 from genonaut_lib.gallery.gallery import Gallery
-from genonaut_lib.service import problems, unified
+from genonaut_lib.service import problems, raw_json, stats, unified
+from genonaut_lib.service.delivery import Delivery
+from genonaut_lib.service.meanings import Meanings
 from genonaut_lib.service.state import Service
+from genonaut_lib.service.stats_memory import StatsMemory
+from genonaut_lib.service.tag_names import TagNames
 from genonaut_lib.settings import Settings
 
 PREFIX = "/api/v1"
@@ -29,6 +33,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     app.include_router(unified.router, prefix=PREFIX)
+    app.include_router(stats.router, prefix=PREFIX)
+    knobs = settings.service
+    app.add_middleware(Delivery, gzip_min_bytes=knobs.gzip_min_bytes, gzip_level=knobs.gzip_level)
     return app
 
 
@@ -36,12 +43,17 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], contextlib.AbstractAsyn
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         served = _serving(settings)
-        async with open_pool(served, sessions=settings.service.sessions) as pool:
+        knobs, adapters = served.service, raw_json.adapters()
+        async with open_pool(served, sessions=knobs.sessions, adapters=adapters) as pool:
             gallery = Gallery(pool, served)
-            app.state.service = Service(served, pool, gallery)
+            meanings = Meanings(gallery, knobs.tags_fresh_s)
+            names = TagNames(gallery.tag_names, knobs.tags_fresh_s)
+            counts = StatsMemory(gallery.holdings, knobs.stats_fresh_s)
+            app.state.service = Service(served, pool, gallery, meanings, names, counts)
             try:
                 yield
             finally:
+                await counts.close()
                 await gallery.close()
 
     return running

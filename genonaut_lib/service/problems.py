@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
 
-from genonaut_lib.errors import GenonautError, InvalidInput, QueryTimedOut
+from genonaut_lib.errors import GenonautError, InvalidCursor, InvalidInput, QueryTimedOut, UnknownTag
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -52,6 +52,8 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 STATUSES: dict[type[GenonautError], tuple[int, str]] = {
     InvalidInput: (400, "invalid_value"),
     QueryTimedOut: (504, "statement_timeout"),
+    UnknownTag: (400, "unknown_tag"),
+    InvalidCursor: (400, "invalid_cursor"),
 }
 """The most specific class counts; what is not here is a fault of ours."""
 

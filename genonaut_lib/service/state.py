@@ -9,6 +9,9 @@ from fastapi import Depends, Request
 
 from genonaut_lib.db.pool import Pool
 from genonaut_lib.gallery.gallery import Gallery
+from genonaut_lib.service.meanings import Meanings
+from genonaut_lib.service.stats_memory import StatsMemory
+from genonaut_lib.service.tag_names import TagNames
 from genonaut_lib.settings import Settings
 
 
@@ -19,9 +22,13 @@ class Service:
     settings: Settings
     pool: Pool
     gallery: Gallery
+    meanings: Meanings
+    names: TagNames
+    stats: StatsMemory
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:
+    # Not a plain function: FastAPI would send each request to a thread for it.
     service: Service = request.app.state.service
     return service
 

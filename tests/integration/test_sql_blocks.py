@@ -70,6 +70,7 @@ FIRST_STAGE_OF = {
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
     "tag_bitmaps": ATTACHED,
+    "holdings": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
