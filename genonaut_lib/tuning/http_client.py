@@ -1,4 +1,4 @@
-"""A client for measuring: keep-alive and Content-Length, and nothing else, so that it takes little of the time it takes.
+"""A client for measuring: keep-alive and Content-Length and nothing else, so that it adds little to what it measures.
 
 It asks from a process of its own, since the servers run in theirs, and accepts no compression.
 """

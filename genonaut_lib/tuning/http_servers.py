@@ -1,4 +1,4 @@
-"""The servers that are measured, each a process of its own: the service as `genonaut serve` runs it, and the baseline."""
+"""The servers that are measured, each in a process of its own: the service by `genonaut serve`, and the baseline."""
 
 from __future__ import annotations
 

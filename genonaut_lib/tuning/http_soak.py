@@ -99,4 +99,3 @@ def _report(watched: dict[int, _Watched], statuses: Counter[int], times: list[fl
     samples = {str(pid): [round(each / MEBI, 1) for each in one.resident] for pid, one in watched.items()}
     details = {"rows": processes, "samples_mib": samples, "statuses": {str(key): n for key, n in statuses.items()}}
     return Found(figures, {"flat": 1}, details)
-

@@ -70,7 +70,7 @@ def served(built: Connection, settings: Settings) -> Iterator[Served]:
 
 
 def test_every_section_is_measured_and_nothing_written(built: Connection, command: Command) -> None:
-    """Figures for scripts; both servers show the same pages, they are gone afterwards, and the gallery is what it was."""
+    """Figures for scripts; both servers show the same pages and are gone afterwards; the gallery is what it was."""
     counters = "select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables"
     built.execute("select pg_stat_force_next_flush()")
     before, running = built.execute(counters).fetchall(), set(servers_of_ours())
@@ -87,9 +87,7 @@ def test_every_section_is_measured_and_nothing_written(built: Connection, comman
     assert set(servers_of_ours()) <= running
 
 
-def test_a_gallery_of_its_own_is_made_and_dropped(
-    gallery: Gallery, connection: Connection, command: Command
-) -> None:
+def test_a_gallery_of_its_own_is_made_and_dropped(gallery: Gallery, connection: Connection, command: Command) -> None:
     """Tables for people, with what was measured on; the environment's own gallery is untouched."""
     item = gallery.legacy_item(["anime"])
     ended = command("bench", "http", "--shape", "adversarial", "--items", "300", "--section", "latency", *SMALL)

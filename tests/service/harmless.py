@@ -10,13 +10,15 @@ from urllib.parse import quote
 
 import httpx
 
+from genonaut_lib.settings import project_root
 from tests.service.served import Served
 
 DOCUMENT = "/api/v1/openapi.json"
 LEAKS = re.compile(
     r"traceback|psycopg|sqlalchemy|starlette|pydantic|uvicorn|site-packages|genonaut_lib|\.py\b|sqlstate|syntax error"
-    r"|content_items|content_tags|tag_aliases|tag_parents|users_|tag_cardinality|gen_source|bitmap_|workbench|relation \""
-    r"|violates|constraint|postgres|password|/work|/root|/tmp|/home|/usr|0x[0-9a-f]{6,}",
+    r"|content_items|content_tags|tag_aliases|tag_parents|users_|tag_cardinality|gen_source|bitmap_|workbench"
+    r"|relation \"|violates|constraint|postgres|password|/root|/tmp|/home|/usr|0x[0-9a-f]{6,}"
+    f"|{re.escape(str(project_root()))}",
     re.IGNORECASE,
 )
 """Words of how the service is made. None of them is in anything that these tests send."""

@@ -71,7 +71,9 @@ def viewer(content: Built) -> str:
 
 
 def faults(sent: str, response: httpx.Response) -> list[str]:
-    return [f"{response.request.method} {response.request.url.path} {sent[:60]!r}: {one}" for one in faults_of(response)]
+    return [
+        f"{response.request.method} {response.request.url.path} {sent[:60]!r}: {one}" for one in faults_of(response)
+    ]
 
 
 def test_no_parameter_of_any_route_takes_the_service_down(client: httpx.Client, routes: list[Operation]) -> None:
@@ -137,7 +139,9 @@ def raw_faults(service: Served, target: str) -> list[str]:
         connection.request("GET", target)
         answer = connection.getresponse()
         request = httpx.Request("GET", service.url)
-        return faults(target, httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read(), request=request))
+        return faults(
+            target, httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read(), request=request)
+        )
     finally:
         connection.close()
 
@@ -161,7 +165,10 @@ def test_no_body_takes_the_service_down(client: httpx.Client, routes: list[Opera
     found = []
     for route in routes:
         if route.takes_body:
-            address = {"url": route.filled("regular").replace("regular/regular", "regular/1"), "params": {"user_id": viewer}}
+            address = {
+                "url": route.filled("regular").replace("regular/regular", "regular/1"),
+                "params": {"user_id": viewer},
+            }
             for body in BODIES:
                 headers = {"Content-Type": "application/json"}
                 found += faults(str(body[:40]), client.request(route.method, content=body, headers=headers, **address))  # type: ignore[arg-type]

@@ -110,7 +110,9 @@ def test_what_the_image_copies_is_sent_to_its_builder() -> None:
     """.dockerignore keeps everything else out: secrets, records, the repository's history."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
-    copied = {word for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()}
+    copied = {
+        word for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE) for word in line.split()
+    }
     assert {line.removeprefix("!") for line in lines if line.startswith("!")} == copied
     assert all((ROOT / name).exists() for name in copied)
 
