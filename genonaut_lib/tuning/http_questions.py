@@ -25,10 +25,10 @@ UNKNOWN_EVERY = 20
 
 @dataclass(frozen=True)
 class Shown:
-    """What an answer shows: the identity of each item in page order, how many tags it has, and the total."""
+    """What an answer shows: the identity of each item in page order, the names of its tags, and the total."""
 
     keys: tuple[str, ...]
-    tags: tuple[int, ...]
+    tags: tuple[frozenset[str], ...]
     total: int | None
 
 
@@ -37,7 +37,7 @@ def shown(body: bytes) -> Shown:
     answer = orjson.loads(body)
     items = answer["items"]
     keys = tuple(f"{item['source_type']}/{item['id']}" for item in items)
-    return Shown(keys, tuple(len(item["tags"]) for item in items), answer["pagination"]["total_count"])
+    return Shown(keys, tuple(frozenset(item["tags"]) for item in items), answer["pagination"]["total_count"])
 
 
 def path_of(query: GalleryQuery) -> str:

@@ -10,14 +10,15 @@ from typing import Any
 
 import psutil
 import pytest
+from pydantic import SecretStr
 
-from genonaut_lib.content.generation import SHAPES, generate
+from genonaut_lib.db import engine, scratch
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import ServerStartFailed, UnexpectedAnswer
-from genonaut_lib.migration import bitmap_build, tag_stats
-from genonaut_lib.migration.phases import Context
-from genonaut_lib.settings import Settings
-from genonaut_lib.tuning import http_servers
+from genonaut_lib.migration import bitmap_build
+from genonaut_lib.settings import Settings, load_settings
+from genonaut_lib.tuning import gallery_bench, http_servers
+from genonaut_lib.tuning.gallery_bench import Content
 from genonaut_lib.tuning.http_client import Client, load
 from genonaut_lib.tuning.http_effort import SECTIONS
 from genonaut_lib.tuning.http_questions import PLAIN_PAGE
@@ -25,7 +26,6 @@ from genonaut_lib.tuning.http_servers import Served
 from genonaut_lib.tuning.http_soak import _Watched
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
-from tests.migration.test_phases import apply_before
 
 Command = Callable[..., Ended]
 FIGURES = {
@@ -53,19 +53,28 @@ def servers_of_ours() -> list[psutil.Process]:
     return [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.fixture
-def built(context: Context, gallery: Gallery) -> Connection:
-    """A small adversarial gallery, migrated, its statistics fresh, its index built."""
-    generate(context.connection, SHAPES["adversarial"], 400, seed=3)
-    apply_before(context, "")
-    tag_stats.refresh(context.connection)
-    bitmap_build.build(context.settings)
-    return context.connection
+@pytest.fixture(scope="module")
+def made(admin_url: str) -> Iterator[Settings]:
+    """A small adversarial gallery, migrated, its statistics fresh, its index built; nothing here writes to it."""
+    settings = load_settings("test").model_copy(update={"database_url": SecretStr(admin_url)})
+    with scratch.database(settings, "http_test") as own:
+        gallery_bench.prepare(own, Content("adversarial", 400, 3), lambda line: None)
+        bitmap_build.build(own)
+        yield own
 
 
 @pytest.fixture
-def served(built: Connection, settings: Settings) -> Iterator[Served]:
-    with http_servers.baseline(settings, 5.0) as found:
+def built(made: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+    """A session on that gallery, which is the environment's own while the test runs."""
+    assert made.database_url is not None
+    monkeypatch.setenv("DATABASE_URL", made.database_url.get_secret_value())
+    with engine.connect(made) as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def served(made: Settings) -> Iterator[Served]:
+    with http_servers.baseline(made, 5.0) as found:
         yield found
 
 
@@ -160,19 +169,13 @@ def test_the_clients_count_what_they_are_answered(served: Served) -> None:
     assert len(tally.times) == tally.statuses.total()
 
 
-def test_a_baseline_over_its_time_limit_says_so(built: Connection, settings: Settings) -> None:
-    """It is one of the statuses that are expected of it, and its sessions go on."""
-    with http_servers.baseline(settings, 0.001) as slow, Client(slow.address) as client:
+def test_a_server_that_is_slow_or_gone_is_told_apart(made: Settings) -> None:
+    """A time limit is an answer of the baseline's; half an answer is none, and no figure is made of it."""
+    with http_servers.baseline(made, 0.001) as slow, Client(slow.address) as client:
         answers = {client.get(f"{PLAIN_PAGE}&page={page}").status for page in range(1, 6)}
-    assert 504 in answers
-
-
-def test_a_server_that_goes_is_an_error_and_no_answer(served: Served) -> None:
-    """A figure from half an answer would be none."""
-    with Client(served.address) as client:
-        client.get(PLAIN_PAGE)
-        served.process.terminate()
-        served.process.wait(20)
+        assert 504 in answers
+        slow.process.kill()
+        slow.process.wait(20)
         with pytest.raises((UnexpectedAnswer, ConnectionError)):
             client.get(PLAIN_PAGE)
 

@@ -21,8 +21,8 @@ SEED = 20
 HUGE = 1_000_000
 WORDS = (
     "", " ", "\0", "a\0b", "'; drop table users; --", "1 or 1=1", "') union select null, null --", "\\", "%",
-    "%s %(a)s", "{0} ${7*7}", "<script>alert(1)</script>", "../../etc/passwd", "\r\nX-Injected: 1", "\u202e\u200b", "e\u0301" * 50,
-    "\ufdfa" * 60, "\U0001f600", "\ufffe", "İ", "x" * 5_000,
+    "%s %(a)s", "{0} ${7*7}", "<script>alert(1)</script>", "../../etc/passwd", "\r\nX-Injected: 1", "\u202e\u200b",
+    "e\u0301" * 50, "\ufdfa" * 60, "\U0001f600", "\ufffe", "İ", "x" * 5_000,
 )  # fmt: skip
 NUMBERS = (
     "-1", "0", "1.5", "1e3", "+1", " 1", "٣", "0x10", "NaN", "inf", "2147483648", "9" * 30, "true", "null", "[]", "{}",
