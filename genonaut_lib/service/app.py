@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from genonaut_lib import __version__
 from genonaut_lib.db.pool import open_pool
 from genonaut_lib.gallery.gallery import Gallery
-from genonaut_lib.service import problems, raw_json, stats, unified
+from genonaut_lib.service import document, problems, raw_json, stats, unified
 from genonaut_lib.service.delivery import Delivery
 from genonaut_lib.service.meanings import Meanings
 from genonaut_lib.service.state import Service
@@ -36,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(stats.router, prefix=PREFIX)
     knobs = settings.service
     app.add_middleware(Delivery, gzip_min_bytes=knobs.gzip_min_bytes, gzip_level=knobs.gzip_level)
+    document.correct(app)
     return app
 
 
