@@ -18,7 +18,7 @@ from tests.service.harmless import Operation, faults_of, operations
 from tests.service.served import Served
 
 SEED = 20
-HUGE = 1_000_000
+LONG, HUGE = 60_000, 1_000_000
 WORDS = (
     "", " ", "\0", "a\0b", "'; drop table users; --", "1 or 1=1", "') union select null, null --", "\\", "%",
     "%s %(a)s", "{0} ${7*7}", "<script>alert(1)</script>", "../../etc/passwd", "\r\nX-Injected: 1", "\u202e\u200b",
@@ -34,7 +34,7 @@ RAW = (
 """Not what anybody would send who encodes properly: half a surrogate pair, no UTF-8, no percent-encoding."""
 
 HEADERS = {
-    "Authorization": ("Bearer", "Bearer ", "Bearer a.b.c", "Basic OmE=", "Bearer " + "x" * 20_000, "Bearer ☃"),
+    "Authorization": ("Bearer", "Bearer ", "Bearer a.b.c", "Basic OmE=", "Bearer " + "x" * 20_000, "Bearer é"),
     "If-None-Match": ('"', "*", 'W/"', '"a", "b"', "x" * 10_000),
     "If-Match": ('"', "*", "x" * 10_000),
     "Accept-Encoding": ("gzip;q=", "*;q=0", "gzip;q=9e9", ",,,"),
@@ -102,15 +102,15 @@ def test_no_word_in_a_path_takes_the_service_down(client: httpx.Client, routes: 
     assert found == []
 
 
-def test_a_million_letters_are_refused(client: httpx.Client, routes: list[Operation]) -> None:
-    """In each parameter of a page; a search that long is no search."""
+def test_a_million_letters_are_refused(service: Served, routes: list[Operation]) -> None:
+    """In each parameter of a page; beyond 64 KiB an address is none, which the server itself says in plain text."""
     page = next(route for route in routes if route.path.endswith("/content/unified"))
     found = []
     for name in page.query:
-        response = client.get(page.path, params={name: "x" * HUGE})
-        # What is read as text and looked up nowhere may be harmless; a search, a tag and a cursor are not.
-        assert response.status_code != 200 or name not in {"search_term", "tag", "exclude_tag", "cursor"}, name
-        found += faults(name, response)
+        long, longer = (raw(service, "GET", f"{page.path}?{name}={'x' * size}", {}) for size in (LONG, HUGE))
+        assert (long.status_code, longer.status_code) == (400, 400), name
+        assert max(len(long.content), len(longer.content)) < 10_000
+        found += faults(name, long)
     assert found == []
 
 
@@ -120,42 +120,42 @@ def test_bytes_that_are_no_text_are_refused(service: Served, routes: list[Operat
     for route in routes:
         if route.method == "GET":
             queries = [f"{name}={raw}" for name in (*route.query, "nobody_knows_it") for raw in RAW]
-            found += [one for query in queries for one in raw_faults(service, f"{route.filled('common')}?{query}")]
-            found += [one for raw in RAW if route.path_names for one in raw_faults(service, _with(route, raw))]
+            targets = [f"{route.filled('common')}?{query}" for query in queries]
+            targets += [_with(route, word) for word in RAW if route.path_names]
+            found += [one for target in targets for one in faults(target, raw(service, "GET", target, {}))]
     assert found == []
 
 
-def _with(route: Operation, raw: str) -> str:
+def _with(route: Operation, word: str) -> str:
     path = route.path
     for name in route.path_names:
-        path = path.replace(f"{{{name}}}", raw)
+        path = path.replace(f"{{{name}}}", word)
     return path
 
 
-def raw_faults(service: Served, target: str) -> list[str]:
-    """Send a request line as it is; an answer of the server itself to what is no HTTP at all may be plain."""
+def raw(
+    service: Served, method: str, target: str, headers: dict[str, str], body: bytes | None = None
+) -> httpx.Response:
+    """Send a request line and headers as they are, which httpx would not."""
     place = urlsplit(service.url)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
     try:
-        connection.request("GET", target)
+        connection.request(method, target, body, headers)
         answer = connection.getresponse()
-        request = httpx.Request("GET", service.url)
-        return faults(
-            target, httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read(), request=request)
-        )
+        request = httpx.Request(method, service.url + urlsplit(target).path[:100])
+        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read(), request=request)
     finally:
         connection.close()
 
 
-def test_no_header_takes_the_service_down(client: httpx.Client, routes: list[Operation]) -> None:
+def test_no_header_takes_the_service_down(service: Served, routes: list[Operation]) -> None:
     """Broken tokens, entity tags, encodings and request ids; none of them comes back as it was sent."""
     found = []
     for route in routes:
         for name, values in HEADERS.items():
             for value in values:
-                sent = {"content": b"{}"} if route.takes_body else {}
-                header = {name.encode(): value.encode()}
-                response = client.request(route.method, route.filled("common"), headers=header, **sent)  # type: ignore[arg-type]
+                body = b"{}" if route.takes_body else None
+                response = raw(service, route.method, route.filled("common"), {name: value}, body)
                 found += faults(f"{name}: {value}", response)
                 assert "script" not in str(response.headers)
     assert found == []
@@ -180,13 +180,15 @@ def test_no_body_takes_the_service_down(client: httpx.Client, routes: list[Opera
     assert found == []
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/v1", "/api/v1/nowhere", "/api/v1/content/unified/", "//", "/%00"])
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "TRACE", "BREW"])
-def test_what_is_not_there_is_a_problem(client: httpx.Client, method: str, path: str) -> None:
-    """Unknown paths and methods that a path does not have are refused in the same form."""
-    response = client.request(method, path)
-    assert response.status_code in {404, 405, 307}
-    assert faults_of(response) == []
+def test_what_is_not_there_is_a_problem(client: httpx.Client) -> None:
+    """Unknown paths, and methods that a path does not have, are refused in the same form."""
+    found = []
+    for path in ("/", "/api", "/api/v1", "/api/v1/nowhere", "/api/v1/content/unified/", "//", "/%00"):
+        for method in ("GET", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+            response = client.request(method, path)
+            assert response.status_code in {307, 404, 405}, (method, path)
+            found += faults(method, response)
+    assert found == []
 
 
 def test_a_cursor_that_was_touched_is_refused(service: Served) -> None:
@@ -238,7 +240,7 @@ def test_random_requests_for_a_page_are_answered_or_refused(client: httpx.Client
         "creator_filter": ["all", "user", "community"],
     }  # fmt: skip
     dice, found, statuses = random.Random(SEED), [], set()
-    for _ in range(600):
+    for _ in range(400):
         names = dice.sample(page.query, dice.randint(1, min(6, len(page.query))))
         query = [(name, dice.choice(good.get(name, WORDS) if dice.random() < 0.85 else WORDS)) for name in names]
         response = client.get(page.path, params=urlencode([*query, *dice.choices(query, k=dice.randint(0, 2))]))
