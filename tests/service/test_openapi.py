@@ -19,7 +19,7 @@ CHECKS = (
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance",
     "harmless",
 )  # fmt: skip
-EXAMPLES, SECONDS = 8, 120
+EXAMPLES, SECONDS = 5, 240
 """Requests made up for each operation, beside its examples and the edges of its parameters; and a limit for a hang."""
 
 
@@ -68,11 +68,13 @@ def test_every_operation_says_what_it_is_for(document: dict[str, Any]) -> None:
 
 
 def test_every_refusal_in_the_document_is_a_problem(document: dict[str, Any]) -> None:
-    """No route is said to refuse in the framework's own form, which none of them does."""
+    """No route is said to refuse in the framework's own form, which none does; /health tells how it is in any case."""
     others = [
         f"{name}: {status}"
         for name, told in operations(document)
         for status, answer in told["responses"].items()
-        if status.startswith(("4", "5")) and "application/problem+json" not in answer.get("content", {})
+        if status.startswith(("4", "5"))
+        and not name.endswith("/health")
+        and "application/problem+json" not in answer.get("content", {})
     ]
     assert others == []
