@@ -207,10 +207,7 @@ async def _timed_out(_request: Request, error: Exception) -> Response:
 
 
 def _connect(address: str, timeout_ms: int) -> psycopg.Connection[Any]:
-    connection = psycopg.connect(address, application_name=APPLICATION_NAME)
-    connection.execute("select set_config('statement_timeout', %s, false)", [f"{timeout_ms}ms"])
-    connection.commit()
-    return connection
+    return psycopg.connect(address, application_name=APPLICATION_NAME, options=f"-c statement_timeout={timeout_ms}")
 
 
 def main() -> None:
