@@ -17,7 +17,7 @@ DOCUMENT = "/api/v1/openapi.json"
 LEAKS = re.compile(
     r"traceback|psycopg|sqlalchemy|starlette|pydantic|uvicorn|site-packages|genonaut_lib|\.py\b|sqlstate|syntax error"
     r"|content_items|content_tags|tag_aliases|tag_parents|users_|tag_cardinality|gen_source|bitmap_|workbench"
-    r"|relation \"|violates|constraint|postgres|password|/root|/tmp|/home|/usr|0x[0-9a-f]{6,}"
+    r"|relation \\*\"|violates|constraint|postgres|password|/root|/tmp|/home|/usr|0x[0-9a-f]{6,}"
     f"|{re.escape(str(project_root()))}",
     re.IGNORECASE,
 )

@@ -82,6 +82,22 @@ def drawn(dice: random.Random, values: tuple[str, ...], path: str) -> list[str]:
     return list(values) if path.endswith(("/unified", "/content")) else dice.sample(values, 12)
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "text"),
+    [
+        (500, "problem+json", '{"status": 500, "code": "a", "detail": "a", "title": "a", "type": "a"}'),
+        (404, "json", '{"detail": "Not Found"}'),
+        (400, "problem+json", '{"status": 404, "code": "a", "detail": "a", "title": "a", "type": "a"}'),
+        (400, "problem+json", '{"status": 400, "code": "a", "detail": "a", "title": "a"}'),
+        (400, "problem+json", '{"status": 400, "code": "a", "detail": "relation \\"a\\"", "title": "a", "type": "a"}'),
+        (400, "problem+json", '{"status": 400, "code": "a", "detail": "content_tags", "title": "a", "type": "a"}'),
+    ],
+)
+def test_what_no_answer_may_do_is_seen(status: int, kind: str, text: str) -> None:
+    """A fault, an error in another form, one that contradicts itself or lacks a part, and words that leak."""
+    assert len(faults_of(httpx.Response(status, headers={"content-type": f"application/{kind}"}, text=text))) == 1
+
+
 def test_no_parameter_of_any_route_takes_the_service_down(client: httpx.Client, routes: list[Operation]) -> None:
     """Each by itself with words, numbers and ids that nobody expects, and each twice with two of them."""
     found, dice = [], random.Random(SEED)
