@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 import httpx
 import pytest
+from psycopg import conninfo
 
 from tests.gallery.built import Built
 from tests.service.harmless import Operation, faults_of, operations
@@ -276,8 +277,9 @@ def test_no_secret_of_the_service_is_in_an_answer(service: Served, client: httpx
     """The database's address is nobody's business, not even in what the service says of its health."""
     assert service.settings.database_url is not None
     address = service.settings.database_url.get_secret_value()
+    parts = conninfo.conninfo_to_dict(address)
+    hidden = [address, *(str(parts[name]) for name in ("password", "dbname") if parts.get(name))]
     marker = secrets.token_hex(8)
     for path in ("/api/v1/health", "/api/v1/ready", "/api/v1/metrics", f"/api/v1/content/unified?tag={marker}"):
         response = client.get(path)
-        assert address not in response.text
-        assert urlsplit(address).query.partition("host=")[2][:40] not in response.text or not urlsplit(address).query
+        assert [word for word in hidden if word in response.text] == []
