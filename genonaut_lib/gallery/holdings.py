@@ -32,7 +32,7 @@ class Holdings:
 
 
 def queries_of(viewer: uuid.UUID | None) -> list[GalleryQuery]:
-    """Return the filters whose totals are a viewer's holdings, in the order of their fields; nobody has the last two."""
+    """Return the filters whose totals are a viewer's holdings, in the order of their fields; nobody has two."""
     scopes = _ANYBODYS if viewer is None else (*_MINE, *_OTHERS)
     return [GalleryQuery(viewer=viewer, scope=scope, page_size=1) for scope in scopes]
 

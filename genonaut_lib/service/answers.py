@@ -1,4 +1,8 @@
-"""Answers as bytes of JSON."""
+"""Answers as bytes of JSON.
+
+Python makes them and not the database: a page of 25 items with 75 tags each takes either of them about as long, from
+the statement to the last byte, and there are more machines to run Python on.
+"""
 
 from __future__ import annotations
 

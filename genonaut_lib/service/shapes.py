@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# FastAPI leaves nulls out of its document, so that an example with one would lack a field.
 _ITEM: dict[str, Any] = {
     "id": 17, "source_type": "regular", "created_at": "2026-03-01T12:00:00+00:00",
     "updated_at": "2026-03-01T12:00:00+00:00", "title": "A lighthouse at dusk", "content_type": "image",
@@ -21,11 +22,12 @@ _STATS = {
     "community_auto_count": 1_109_853,
 }  # fmt: skip
 _FACET = {
-    "tag_id": "2b5c8a0a-6c0f-5f3e-9c6b-0f4a1c9d7e11", "name": "oil painting", "count": 412, "low": 412, "high": 412,
+    "tag_id": "2b5c8a0a-6c0f-5f3e-9c6b-0f4a1c9d7e11", "name": "oil painting", "count": 412, "low": 371, "high": 453,
 }  # fmt: skip
 _PAGINATION = {
-    "page": 1, "page_size": 10, "total_count": 412, "count_kind": "exact", "total_pages": 42, "has_next": True,
-    "has_previous": False, "next_cursor": "AQEAAAAAAAAAEQAF9fuCTpwA0yQHVmX0Qdk5kYbwC5mfFw", "prev_cursor": None,
+    "page": 2, "page_size": 10, "total_count": 412, "count_kind": "exact", "total_pages": 42, "has_next": True,
+    "has_previous": True, "next_cursor": "AQEAAAAAAAAAEQAF9fuCTpwA0yQHVmX0Qdk5kYbwC5mfFw",
+    "prev_cursor": "AQMAAAAAAAAAIwAF9fuDTpwAq1kQhQv8o0n2b7XcVd3t0g",
 }  # fmt: skip
 
 
@@ -105,7 +107,7 @@ class FacetCount(BaseModel):
 class Facets(BaseModel):
     """The tags that most items of the filter carry."""
 
-    model_config = _showing({"counts": [_FACET], "sampled": False, "sample_size": None})
+    model_config = _showing({"counts": [_FACET], "sampled": True, "sample_size": 2_000})
 
     counts: list[FacetCount]
     sampled: bool = Field(description="Whether the counts are scaled up from a random sample.")

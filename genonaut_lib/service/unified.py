@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from genonaut_lib.gallery.counts import CountMode, Total
 from genonaut_lib.gallery.facets import Facets
 from genonaut_lib.gallery.gallery import Answer
 from genonaut_lib.gallery.query import GalleryQuery
-from genonaut_lib.service import problems
+from genonaut_lib.service import parameters, problems
 from genonaut_lib.service.answers import REVALIDATED, answer_with
-from genonaut_lib.service.parameters import Parameters, in_parameters
+from genonaut_lib.service.parameters import Asked, in_parameters
 from genonaut_lib.service.shapes import UnifiedPage
 from genonaut_lib.service.state import Running
 from genonaut_lib.service.stats import counts_of
@@ -39,16 +39,20 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/content/unified", responses=_RESPONSES | problems.documented(400, 401, 403, 503, 504))
-async def unified(service: Running, caller: Asking, asked: Annotated[Parameters, Query()]) -> Response:
+@router.get(
+    "/content/unified",
+    responses=_RESPONSES | problems.documented(400, 401, 403, 503, 504),
+    openapi_extra=parameters.documented(),
+)
+async def unified(service: Running, caller: Asking, asked: Asked) -> Response:
     """Return a page of the gallery: the items of both sources that a filter means and the viewer may see.
 
     Pages are turned by number, or by the cursors of an answer, which skip and repeat nothing whatever is written
     meanwhile. A bad value is refused, never passed over.
     """
-    service.stats.begin(caller.viewer)
     with in_parameters():
         query = await service.meanings.query_of(asked.request(caller.viewer))
+        service.stats.begin(caller.viewer)
         answer = await service.gallery.page(query, asked.count)
         facets = await service.gallery.facets(query, asked.facet_limit) if asked.facets else None
     CURRENT.get(Trace()).answered(answer)

@@ -19,7 +19,7 @@ class Caller:
     is_admin: bool = False
 
 
-def _caller(user_id: Annotated[str | None, Query(description="Who looks: the id of a user.")] = None) -> Caller:
+async def _caller(user_id: Annotated[str | None, Query(description="Who looks: the id of a user.")] = None) -> Caller:
     if not user_id:
         return Caller()
     try:

@@ -349,8 +349,8 @@ def test_the_same_question_has_the_same_bytes_and_need_not_be_sent_again(service
     assert asked_again(service, other.headers["etag"], tag="common").status_code == 200
 
 
-def asked_again(service: Served, tag: str, **parameters: Any) -> httpx.Response:
-    return service.client.get("/content/unified", params=parameters, headers={"If-None-Match": f'"x", {tag}'})
+def asked_again(service: Served, known: str, **parameters: Any) -> httpx.Response:
+    return service.client.get("/content/unified", params=parameters, headers={"If-None-Match": f'"x", {known}'})
 
 
 def test_a_large_page_is_compressed_for_whom_that_suits(service: Served) -> None:

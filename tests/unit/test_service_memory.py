@@ -68,15 +68,16 @@ def test_counts_are_made_anew_once_they_are_old(runner: asyncio.Runner) -> None:
     assert runner.run(asked()) == [1, 2, 3]
 
 
-def test_a_page_does_not_wait_for_newer_counts(runner: asyncio.Runner) -> None:
+def test_a_page_does_not_wait_for_newer_counts(runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     """It shows the last ones while newer are being made, and these once they are."""
+    monkeypatch.setattr(stats_memory, "SHOWN_TIMES", 10_000)
 
     async def asked() -> list[int]:
         counting = Counting()
-        memory = StatsMemory(counting, 0.5)
+        memory = StatsMemory(counting, 0.05)
         shown = [await memory.soon(ADA)]
         counting.held.clear()
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(0.1)
         shown.append(await memory.soon(ADA))
         counting.held.set()
         shown.append(await memory.current(ADA))
