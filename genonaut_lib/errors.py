@@ -311,3 +311,7 @@ class TagNotFound(InvalidInput):
 
 class NotReady(GenonautError):
     """The service cannot answer for the gallery now."""
+
+
+class UnexpectedAnswer(GenonautError):
+    """A server that is measured answered with something else than a page."""

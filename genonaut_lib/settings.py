@@ -17,9 +17,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from genonaut_lib.errors import InvalidSettings, ProjectNotFound
+from genonaut_lib.migration_settings import BulkSettings, PressureSettings, ThrottleSettings
 from genonaut_lib.planner_settings import PlannerSettings
-from genonaut_lib.time_settings import TimeSettings
-from genonaut_lib.token_settings import KEY_VARIABLE, TokenSettings
+from genonaut_lib.service_settings import KEY_VARIABLE, ServiceSettings
 
 ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
 PREFIX = "GENONAUT_"
@@ -60,25 +60,6 @@ class RedisSettings(_Section):
     connect_timeout_s: float = Field(5.0, gt=0, le=60)
 
 
-class ThrottleSettings(_Section):
-    """How hard a backfill may work: its sessions, and batches steered towards `batch_target_s`."""
-
-    batch_target_s: float = Field(0.5, gt=0, le=60)
-    batch_timeout_s: int = Field(30, ge=1, le=3600, description="a batch over it is halved and tried again")
-    batch_rows_first: int = Field(2_000, ge=1)
-    batch_rows_max: int = Field(100_000, ge=1)
-    pause_s: float = Field(0.0, ge=0, le=60)
-    workers: int = Field(2, ge=1, le=64, description="sessions that work on disjoint ranges at once")
-    reconnect_s: float = Field(60.0, ge=0, le=3600, description="how long a lost connection is tried anew")
-
-
-class BulkSettings(_Section):
-    """How the indexes of a junction that was loaded in bulk are built; null leaves it to the server."""
-
-    index_memory_mb: int | None = Field(None, ge=1, le=1_000_000, description="maintenance_work_mem of one build")
-    index_workers: int | None = Field(None, ge=0, le=64, description="parallel workers beside each build's own")
-
-
 class BitmapSettings(_Section):
     """The tag bitmap index: what gets bitmaps, when marked items are sealed, and what readers keep in memory."""
 
@@ -89,47 +70,6 @@ class BitmapSettings(_Section):
     seal_items: int = Field(1_000, ge=1, description="54 seals from so many marked items on")
     seal_age_s: float = Field(60.0, ge=0, le=86_400, description="54 seals whatever is older")
     cache_mb: int = Field(256, ge=0, description="bitmaps a reading process keeps, checked against every snapshot")
-
-
-class PressureSettings(_Section):
-    """When a backfill holds back for the sake of others; null (for vacuum: false) switches a signal off.
-
-    A rate of WAL that fits every machine does not exist, and what too much of it does shows in the
-    replicas, the slots and the archiver: `wal_mb_per_s` is off until someone knows their figure.
-    """
-
-    replica_lag_s: float | None = Field(10.0, gt=0, description="of a physical replica")
-    replicas_ignored: tuple[str, ...] = Field((), description="application names of replicas that lag on purpose")
-    slot_retained_mb: float | None = Field(10_240.0, gt=0, description="WAL that a slot keeps on the server's disk")
-    wal_mb_per_s: float | None = Field(None, gt=0)
-    archiver_backlog_files: int | None = Field(100, ge=1, description="an archiver that fails counts from the start")
-    pause_for_vacuum: bool = Field(True, description="a manual or an anti-wraparound one, not every autovacuum")
-    waiting_session_s: float | None = Field(1.0, gt=0)
-    query: str | None = Field(
-        None,
-        pattern=r"^(?i:[\s(]*(select|with)\b)",
-        description="a SELECT of one boolean or number; true, or more than query_limit, pauses",
-    )
-    query_limit: float | None = None
-    query_timeout_ms: int = Field(500, ge=1, le=60_000)
-    resume_share: float = Field(0.7, gt=0, le=1, description="of its limit; a signal that paused goes on below it")
-    resume_after_s: float = Field(2.0, ge=0, le=3600, description="how long it must be calm before that")
-
-
-class ServiceSettings(TimeSettings):
-    """The HTTP API: where it listens, in how many processes, with how many sessions each; see `TimeSettings` too."""
-
-    host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65_535, description="0: any free one, which is said")
-    sessions: int = Field(10, ge=1, le=1_000)
-    auth: Literal["none", "jwt"] = Field("none", description="none: who asks is who `user_id` says, for demos")
-    anonymous: bool = Field(True, description="with jwt: whether a request without a token may read what is public")
-    jwt: TokenSettings = TokenSettings()
-    stats_fresh_s: float = Field(10.0, ge=0, le=3600, description="a viewer's counts are remembered for so long")
-    tags_fresh_s: float = Field(10.0, ge=0, le=3600, description="so are words for tags and the names of tags")
-    gzip_min_bytes: int = Field(16_384, ge=0, description="smaller answers gain nothing: they go out in one flight")
-    gzip_level: int = Field(1, ge=1, le=9)
-    workers: int = Field(1, ge=1, le=1_000, description="processes, each with a pool and a memory of its own")
 
 
 class Settings(_Section):

@@ -7,9 +7,9 @@ import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
 from psycopg import sql
 
@@ -17,10 +17,10 @@ from genonaut_lib.db.pool import AsyncConnection, Pool, open_pool
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import BitmapsUnavailable, CursorKeyMissing, InvalidInput, ViewMissing
 from genonaut_lib.gallery import labels
+from genonaut_lib.gallery.answer import Answer, Explanation
 from genonaut_lib.gallery.answering import EXACTLY, Answering, Asked, work_of
 from genonaut_lib.gallery.bitmaps.standing import Ready, Standing, Unready
-from genonaut_lib.gallery.clauses import Shape, shape_of, values_of
-from genonaut_lib.gallery.costs import Features
+from genonaut_lib.gallery.clauses import shape_of, values_of
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total, exactly
 from genonaut_lib.gallery.cursor import Signer, open_signer
 from genonaut_lib.gallery.facets import Facets, facets
@@ -40,41 +40,6 @@ from genonaut_lib.settings import Settings
 
 _NOBODYS = Signer(secrets.token_bytes(32))
 """Stands where no cursor is to be read: a gallery without a key is read all the same."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A page with all that is said about it.
-
-    Cursors are None where there is no such page, and where there is no key to sign them with.
-    `milliseconds` has `plan`, `page`, `count` if there was one, and `total`, which is more than their
-    sum: it includes waiting for a session. `statistics_at` is the age of what the planner went by, None
-    where there are no statistics. `shape` is the query without its values.
-    """
-
-    page: Page
-    total: Total
-    choice: Choice
-    next_cursor: str | None = None
-    previous_cursor: str | None = None
-    milliseconds: Mapping[str, float] = field(default_factory=dict)
-    statistics_at: datetime | None = None
-    shape: Shape | None = None
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A query's choice, and the document of EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) for its page.
-
-    `planned` is how the page would be answered, another choice than `choice` where EXPLAIN cannot show that.
-    `work` has the features of every strategy that could answer (see `costs`), none without statistics.
-    """
-
-    query: GalleryQuery
-    choice: Choice
-    document: tuple[Mapping[str, Any], ...]
-    planned: Choice
-    work: Mapping[str, Features] = field(default_factory=dict)
 
 
 class Gallery:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict
 
+from genonaut_lib.gallery.answer import Explanation
 from genonaut_lib.gallery.choice import Choice
-from genonaut_lib.gallery.gallery import Explanation
 from genonaut_lib.service import parameters, problems
 from genonaut_lib.service.answers import answer_with
 from genonaut_lib.service.parameters import Asked, in_parameters

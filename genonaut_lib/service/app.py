@@ -10,7 +10,20 @@ from fastapi import FastAPI
 from genonaut_lib import __version__
 from genonaut_lib.content.items import Items
 from genonaut_lib.gallery.gallery import Gallery
-from genonaut_lib.service import PREFIX, admin, bearer, faults, health, items, problems, raw_json, stats, tags, unified
+from genonaut_lib.service import (
+    PREFIX,
+    admin,
+    bearer,
+    document,
+    faults,
+    health,
+    items,
+    problems,
+    raw_json,
+    stats,
+    tags,
+    unified,
+)
 from genonaut_lib.service.deadline import OnceMore, Watch
 from genonaut_lib.service.delivery import Delivery
 from genonaut_lib.service.dependencies import open_redis, watch
@@ -23,7 +36,8 @@ from genonaut_lib.service.state import Service
 from genonaut_lib.service.stats_memory import StatsMemory
 from genonaut_lib.service.tag_names import TagNames
 from genonaut_lib.service.tokens import Tokens, tokens_of
-from genonaut_lib.settings import ServiceSettings, Settings
+from genonaut_lib.service_settings import ServiceSettings
+from genonaut_lib.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -45,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(room.router, prefix=PREFIX)
     # Balancers and Prometheus look at the root.
     app.include_router(health.router, include_in_schema=False)
+    document.correct(app)
     bearer.document(app, settings.service)
     _add_middleware(app, settings.service)
     return app

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from genonaut_lib.service import problems
-from genonaut_lib.settings import ServiceSettings
+from genonaut_lib.service_settings import ServiceSettings
 
 SCHEME = "bearer"
 _READING = {"get", "head"}

@@ -24,7 +24,8 @@ from genonaut_lib.service import PREFIX, logs
 from genonaut_lib.service.app import create_app
 from genonaut_lib.service.metrics import shared_metrics
 from genonaut_lib.service.tokens import tokens_of
-from genonaut_lib.settings import ENVIRONMENT_VARIABLE, ServiceSettings, Settings, load_settings
+from genonaut_lib.service_settings import ServiceSettings
+from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, load_settings
 
 LOG = logging.getLogger("genonaut.service")
 BACKLOG = 2048

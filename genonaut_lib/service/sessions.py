@@ -17,7 +17,8 @@ from genonaut_lib.db.engine import APPLICATION_NAME
 from genonaut_lib.db.pool import AsyncConnection, Bounds, settle
 from genonaut_lib.db.statements import block
 from genonaut_lib.service.trace import CURRENT, Trace
-from genonaut_lib.settings import ServiceSettings, Settings
+from genonaut_lib.service_settings import ServiceSettings
+from genonaut_lib.settings import Settings
 
 RV = TypeVar("RV")
 

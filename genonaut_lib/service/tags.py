@@ -57,7 +57,10 @@ class Counted(enum.StrEnum):
 
 
 Source = Annotated[SourceWord | None, Query(description="Counts of one source. Default: both together.")]
-Bound = Annotated[int | None, Query(ge=0, le=MOST_COUNTED, examples=[10])]
+Least = Annotated[int | None, Query(ge=0, le=MOST_COUNTED, description="The fewest items of a tag.", examples=[10])]
+Most = Annotated[int | None, Query(ge=0, le=MOST_COUNTED, description="The most items of a tag.", examples=[10_000])]
+Order = Annotated[SortOrder, Query(description="`asc` or `desc`.")]
+Counting = Annotated[Counted, Query(description="Whether all tags of the list are counted.")]
 TagId = Annotated[uuid.UUID, Path(description="A tag's id.", examples=["4c6ef5a5-3d2f-5d4e-9c46-0d6a1b2c3d4e"])]
 Search = Annotated[
     str, Query(max_length=2 * MAX_TAG_LENGTH, description="What the name holds; see `search_by`.", examples=["perl"])
@@ -72,15 +75,15 @@ def _said(model: type[Any], *problem: int) -> dict[int | str, dict[str, Any]]:
 
 async def _listing(  # noqa: PLR0913  # the filters of a list are its parameters
     *,
-    page: Annotated[int, Query(ge=1)] = 1,
-    page_size: Annotated[int, Query(ge=1, le=MOST_TAGS)] = 50,
+    page: Annotated[int, Query(ge=1, description="The number of the page, from 1.")] = 1,
+    page_size: Annotated[int, Query(ge=1, le=MOST_TAGS, description="The most tags on the page.")] = 50,
     sort: Annotated[TagSort, Query(description="`count` is of items that everybody may see.")] = TagSort.NAME,
-    sort_order: SortOrder = SortOrder.ASC,
+    sort_order: Order = SortOrder.ASC,
     search: Search = "",
     search_by: SearchBy = TagSearch.WORD,
     content_source: Source = None,
-    min_count: Bound = None,
-    max_count: Bound = None,
+    min_count: Least = None,
+    max_count: Most = None,
 ) -> TagListing:
     return TagListing(
         sort=sort, descending=sort_order is SortOrder.DESC, source=_source(content_source), search=search,
@@ -92,7 +95,7 @@ Listing = Annotated[TagListing, Depends(_listing)]
 
 
 @router.get("", responses=_said(bodies.TagPageBody))
-async def list_tags(service: Running, listing: Listing, count: Counted = Counted.EXACT) -> Response:
+async def list_tags(service: Running, listing: Listing, count: Counting = Counted.EXACT) -> Response:
     """Return a page of tags with the number of items that carry them.
 
     Names and labels are sorted by code point, unknown counts come last. `min_count=1` leaves out tags that
@@ -107,7 +110,7 @@ async def list_tags(service: Running, listing: Listing, count: Counted = Counted
 @router.get("/popular", responses=_said(bodies.TagsBody))
 async def popular(
     service: Running,
-    limit: Annotated[int, Query(ge=1, le=MOST_TAGS)] = 20,
+    limit: Annotated[int, Query(ge=1, le=MOST_TAGS, description="The most tags.")] = 20,
     content_source: Source = None,
     min_cardinality: Annotated[int, Query(ge=0, le=MOST_COUNTED, description="Least number of items.")] = 0,
 ) -> Response:

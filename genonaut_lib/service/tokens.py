@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from genonaut_lib.errors import InvalidSettings, TokenRefused
+from genonaut_lib.service_settings import KEY_VARIABLE, SHORTEST_SECRET, TokenSettings
 from genonaut_lib.settings import Settings
-from genonaut_lib.token_settings import KEY_VARIABLE, SHORTEST_SECRET, TokenSettings
 
 LONGEST_TOKEN = 8_192
 """Characters; what is longer is refused unread."""

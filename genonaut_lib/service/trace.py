@@ -7,8 +7,8 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from genonaut_lib.gallery.answer import Answer
 from genonaut_lib.gallery.clauses import Shape
-from genonaut_lib.gallery.gallery import Answer
 
 
 @dataclass

@@ -7,9 +7,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from genonaut_lib.gallery.answer import Answer
 from genonaut_lib.gallery.counts import CountMode, Total
 from genonaut_lib.gallery.facets import Facets
-from genonaut_lib.gallery.gallery import Answer
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.service import parameters, problems
 from genonaut_lib.service.answers import REVALIDATED, answer_with

@@ -28,7 +28,7 @@ from genonaut_lib.service.deadline import OnceMore, Watch
 from genonaut_lib.service.logs import Lines
 from genonaut_lib.service.problems import STATUSES
 from genonaut_lib.service.trace import CURRENT, Trace
-from genonaut_lib.settings import ServiceSettings
+from genonaut_lib.service_settings import ServiceSettings
 
 MEANT: list[tuple[psycopg.Error, bool, type[GenonautError] | None]] = [
     (PoolTimeout(), False, SessionsBusy),

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from genonaut_lib.errors import InvalidSettings
 from genonaut_lib.service.tokens import parse_uuid, tokens_of
-from genonaut_lib.settings import ServiceSettings, Settings
-from genonaut_lib.token_settings import TokenSettings
+from genonaut_lib.service_settings import ServiceSettings, TokenSettings
+from genonaut_lib.settings import Settings
 
 SECRET = "0123456789abcdef0123456789abcdef"
 PRIVATE = rsa.generate_private_key(public_exponent=65537, key_size=2048)
