@@ -19,9 +19,12 @@ import pytest
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption
+from genonaut_lib.migration.phases import PHASES, Context
+from genonaut_lib.migration.runner import undo_phase
 from genonaut_lib.service.health import HealthBody
 from tests.factories import Gallery
 from tests.gallery.built import database, settings_of
+from tests.migration.test_phases import apply
 from tests.service.running import Served, eventually, migrated, served, server_of, stopped
 
 WITHIN_S = 1.5
@@ -173,26 +176,32 @@ def test_ended_sessions_are_not_taken_for_a_database_that_is_gone(operated: Oper
     eventually(lambda: operated.service.get("/ready").status_code == 200, seconds=5)
 
 
+ATTACHED = "attach_partitions"
+
+
 @pytest.fixture(scope="module")
 def unready(admin_url: str) -> Iterator[tuple[Served, Connection]]:
-    """A service whose gallery is not migrated yet, and whose Redis nobody finds."""
+    """A service whose migration was rolled back while it ran, and whose Redis nobody finds."""
     with database(admin_url, "template1") as name:
         settings = settings_of(admin_url, name)
         with closing(engine.connect(settings)) as connection:
             adoption.adopt(connection, settings)
+            context = Context(connection, settings)
+            for phase in list(PHASES)[: list(PHASES).index(ATTACHED) + 1]:
+                apply(context, phase)
             with served(settings) as service:
+                undo_phase(PHASES[ATTACHED], context)
                 yield service, connection
 
 
-def test_without_redis_and_before_the_migration(unready: tuple[Served, Connection]) -> None:
-    """The service starts all the same: it is degraded, and says what makes it ready."""
+def test_without_redis_and_after_a_roll_back(unready: tuple[Served, Connection]) -> None:
+    """The service goes on: it is degraded, and says what makes it ready."""
     health, ready = (unready[0].get(path) for path in ("/health", "/ready"))
     assert (health.status_code, health.json()["status"]) == (200, "degraded")
     assert states(health) == {"database": "ok", "statistics": "degraded", "bitmaps": "off", "redis": "down"}
     assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
     assert "not migrated" in ready.json()["detail"]
-    tags = unready[0].get("/tags/statistics")
-    assert (tags.status_code, tags.json()["code"]) == (503, "not_ready")
+    assert unready[0].get("/tags/statistics").json()["code"] == "statistics_missing"
 
 
 def test_the_service_ends_though_its_database_hangs(unready: tuple[Served, Connection]) -> None:
