@@ -39,6 +39,7 @@ class TimeSettings(BaseModel):
     pool_queue: int = Field(100, ge=1, le=100_000, description="requests that may wait for one; others are sent off")
     deadline_s: float = Field(20.0, gt=0, le=3600, description="of a request; above the statement's timeout")
     shutdown_s: int = Field(30, ge=1, le=3600, description="how long requests may finish after a SIGTERM")
+    keep_alive_s: int = Field(75, ge=1, le=3600, description="an idle connection is kept for so long")
     slow_ms: int = Field(1_000, ge=0, description="requests that took longer log the hash of their plan")
 
     @model_validator(mode="after")

@@ -130,6 +130,7 @@ def _configuration(knobs: ServiceSettings) -> uvicorn.Config:
         log_config=logs.configuration(),
         access_log=False,
         server_header=False,
+        timeout_keep_alive=knobs.keep_alive_s,
         timeout_graceful_shutdown=knobs.shutdown_s,
         backlog=BACKLOG,
     )

@@ -22,6 +22,8 @@ from genonaut_lib.errors import UnexpectedAnswer
 
 LONGEST_WAIT_S = 600.0
 """A server that says nothing for so long is not waited for; its own time limits are far below."""
+LONGEST_IDLE_S = 2.0
+"""A connection that was idle for longer is made anew before the clock runs: the server may be about to close it."""
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 _END = b"\r\n\r\n"
 _RECEIVED_AT_ONCE = 262_144
@@ -53,8 +55,7 @@ class Client:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._socket = socket.create_connection((address.host, address.port), LONGEST_WAIT_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._connect()
 
     def __enter__(self) -> Self:
         return self
@@ -65,6 +66,9 @@ class Client:
     def get(self, path: str) -> Reply:
         """Return what a path answers with; raise UnexpectedAnswer where the connection ends or no length is told."""
         asked = self._address.request(path)
+        if time.monotonic() - self._used_at > LONGEST_IDLE_S:
+            self._socket.close()
+            self._connect()
         started = time.perf_counter()
         self._socket.sendall(asked)
         received = self._received(bytearray(), 1)
@@ -72,7 +76,13 @@ class Client:
             received = self._received(received, 1)
         status, length = _head(bytes(received[:end]))
         received = self._received(received, end + len(_END) + length - len(received))
+        self._used_at = time.monotonic()
         return Reply(status, bytes(received[end + len(_END) :]), (time.perf_counter() - started) * 1000)
+
+    def _connect(self) -> None:
+        self._socket = socket.create_connection((self._address.host, self._address.port), LONGEST_WAIT_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._used_at = time.monotonic()
 
     def _received(self, known: bytearray, missing: int) -> bytearray:
         """Return what was received so far with `missing` bytes more, or all that came with them."""
