@@ -231,16 +231,22 @@ def edit_run(case: Case) -> Expected:
     changes = case.dice.choice([
         {"state": "failed"}, {"actor": "nobody"}, {"notebook": "x"}, {"parameters": {"dry_run": True}}, {"step": "x"}
     ])  # fmt: skip
-    ended = [*case.ledger.ended]
-    ended[place - 1] = replace(ended[place - 1], **changes)  # type: ignore[arg-type]
-    case.rows(ended=tuple(ended))
+    runs = [*case.ledger.runs]
+    runs[place - 1] = replace(runs[place - 1], **changes)  # type: ignore[arg-type]
+    case.rows(runs=tuple(runs))
+    return [{case.built.run(place)}]
+
+
+def delete_run(case: Case) -> Expected:
+    place = case.place()
+    case.rows(runs=case.ledger.runs[: place - 1] + case.ledger.runs[place:])
     return [{case.built.run(place)}]
 
 
 ATTACKS: list[Callable[[Case], Expected]] = [
     edit_line, edit_frame, edit_line_and_hash, edit_all_copies_in_files, flip_byte, delete_line,
     delete_everything_of_a_run, cut_tail, cut_within_a_line, swap_lines, move_line, double_line, edit_output,
-    delete_output, exchange_outputs, edit_manifest, edit_row, replace_row, delete_row, cut_rows, edit_run,
+    delete_output, exchange_outputs, edit_manifest, edit_row, replace_row, delete_row, cut_rows, edit_run, delete_run,
 ]  # fmt: skip
 FILES_ALONE = {
     edit_line, edit_frame, edit_line_and_hash, flip_byte, delete_line, swap_lines, move_line, double_line, edit_output,
