@@ -59,7 +59,7 @@ def build(folder: Path, count: int, key: SigningKey | None = None) -> Built:
     place = Folder(uuid.uuid4().hex, "host", str(folder))
     made: list[Link] = []
     rows: list[Row] = []
-    ended: list[RunRow] = []
+    runs: list[RunRow] = []
     for number in range(1, count + 1):
         told = manifest_of(folder, number)
         previous = made[-1].hash if made else NOTHING
@@ -68,10 +68,10 @@ def build(folder: Path, count: int, key: SigningKey | None = None) -> Built:
         (folder / manifest.manifest_path(link.content)).write_bytes(link.line)
         made.append(link)
         rows.append(row_of(link, number, rows[-1].hash if rows else NOTHING))
-        ended.append(run_row(told))
+        runs.append(run_row(told))
     (folder / chain_folder.CHAIN).write_bytes(b"".join(link.line + b"\n" for link in made))
     chain_folder.write_head(folder, made[-1], key)
-    return Built(folder, made, LedgerCopy(LEDGER, tuple(rows), tuple(ended)))
+    return Built(folder, made, LedgerCopy(LEDGER, tuple(rows), tuple(runs)))
 
 
 def row_of(link: Link, place: int, previous: str) -> Row:

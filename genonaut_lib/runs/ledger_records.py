@@ -107,9 +107,9 @@ class Records:
         """Return all rows in their order, as one snapshot has them."""
         return [Row(*row) for row in self.connection.execute(block(FILE, "rows").sql()).fetchall()]
 
-    def ended_runs(self) -> list[RunRow]:
-        """Return the runs of `workbench.runs` that are over, the earliest first."""
-        return self._runs("ended_runs")
+    def runs(self) -> list[RunRow]:
+        """Return the runs of `workbench.runs`, the earliest first."""
+        return self._runs("runs")
 
     def unsealed_runs(self, folder: str) -> list[RunRow]:
         """Return the runs that are over, wrote below `folder` or nowhere, and have no record in the table."""

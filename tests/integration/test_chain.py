@@ -34,6 +34,7 @@ from tests.integration.conftest import Ended
 from tests.records import PARAMETERS, manifest_of, new_key
 
 TAMPERINGS = int(os.environ.get("TABLE_TAMPERINGS", "40"))
+OF = "run_id = (select run_id from workbench.run_records where place = %s)"
 KEEP = "alter table workbench.run_records {} trigger keep_run_records"
 
 pytestmark = pytest.mark.usefixtures("gallery")
@@ -168,8 +169,9 @@ def tamper(connection: Connection, told: list[Manifest], dice: random.Random) ->
         "update workbench.run_records set folder_place = folder_place + 100 where place = %s",
         "delete from workbench.run_records where place = %s",
         "delete from workbench.run_records where place >= %s",
-        "update workbench.runs r set state = 'lost' from workbench.run_records s where (r.run_id, place) = (s.run_id, %s)",
-        "update workbench.runs r set actor = 'x' from workbench.run_records s where (r.run_id, place) = (s.run_id, %s)",
+        f"update workbench.runs set state = 'failed' where {OF}",
+        f"update workbench.runs set actor = 'x' where {OF}",
+        f"delete from workbench.runs where {OF}",
     ])  # fmt: skip
     connection.execute(statement, [place])
     return {str(one.run_id) for one in (told[place - 1 :] if ">=" in statement else [told[place - 1]])}

@@ -143,7 +143,7 @@ def whole_ledger(connection: Connection) -> Iterator[str]:
 
 def test_no_canary_is_left_in_any_spelling(leak: Leak) -> None:
     """Not in the notebook, its HTML copy, the kernel's log, the ledger or the refusal."""
-    assert {file.suffix for file in leak.files} == {".ipynb", ".html", ".log"}
+    assert {file.suffix for file in leak.files} >= {".ipynb", ".html", ".log"}
     spelt = [
         (canary, name, spell(canary).encode())
         for canary in (*CANARIES, DSN, PASSWORD)

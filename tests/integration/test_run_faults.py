@@ -146,7 +146,9 @@ def test_a_cell_that_will_not_be_interrupted_is_killed(stage: Stage) -> None:
     assert says(stage.record_path(name), "not now")
 
 
-def test_a_killed_runner_leaves_a_record_that_is_close_behind_and_found_lost(stage: Stage) -> None:
+def test_a_killed_runner_leaves_a_record_that_is_close_behind_and_found_lost(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The kernel goes, the next start or a reaper says lost in ledger and record, and nothing else is left."""
     name = stage.notebook("87_lost", "1", "import os, time; print('kernel', os.getpid())", WORK)
     process = stage.start("run", name)
@@ -159,7 +161,8 @@ def test_a_killed_runner_leaves_a_record_that_is_close_behind_and_found_lost(sta
     left.write_text("half a record")
     record = stage.record(name)
     assert (statuses(record), status(record)) == (["completed", "completed", "running"], "running")
-    assert reap(stage) == [(name, "lost")]
+    assert run_guarded(["runs", "reap", "--env", "test"]) == 0
+    assert f"{name} lost" in capsys.readouterr().out
     record = stage.record(name)
     assert (statuses(record), status(record)) == (["completed", "completed", "failed"], "lost")
     assert stage.row("state", name) == ("lost",)
@@ -246,7 +249,7 @@ def test_a_silent_run_whose_lock_is_free_is_lost(stage: Stage) -> None:
                 [f"silent_for_{silent_s}", silent_s],
             )
         assert reap(stage) == [("silent_for_25", "lost")]
-        connection.execute("delete from workbench.runs where host = 'elsewhere'")
+        connection.execute("delete from workbench.runs where host = 'elsewhere' and state = 'running'")
 
 
 def test_a_busy_colleague_in_a_cell_means_try_again_later(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
@@ -296,3 +299,16 @@ def test_saved_at_tells_how_old_a_copy_is(stage: Stage) -> None:
     record = stage.record(name)
     saved_at = datetime.fromisoformat(record.metadata.genonaut.saved_at)
     assert abs(saved_at.timestamp() - stage.record_path(name).stat().st_mtime) < BEHIND_S
+
+
+def test_every_run_of_this_file_is_sealed_exactly_once(stage: Stage) -> None:
+    """Whichever way they ended, the chain tells of each, agrees with the ledger, and holds."""
+    with pytest.raises(NotebookFailed):
+        run_notebook(stage.settings, RunRequest(stage.notebook("95_sealed", "1 / 0")))
+    with engine.connect(stage.settings) as connection:
+        counted = connection.execute(
+            "select r.state, count(distinct r.run_id), count(s.run_id) from workbench.runs r"
+            " left join workbench.run_records s using (run_id) group by 1"
+        ).fetchall()
+    assert {runs == seals for _, runs, seals in counted} == {True}
+    assert run_guarded(["runs", "verify", "--env", "test"]) == 0

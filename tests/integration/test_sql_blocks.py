@@ -136,11 +136,10 @@ VALUES: dict[str, object] = {
     "rare_most": 1, "sealed": 1,
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
     "content_ids": [1], "chunk_count": 1,
+    "fingerprint_key": b"k" * 32,
     "deadline_at": NOW, "resumed_from": uuid.UUID(int=2), "prefix": "0",
     "folder": "/o/", "folder_id": "f", "folder_place": 1, "place": 1, "previous": "0f", "hash": "0f",
-    "record_hash": "0f",
-    "body": "{}", "start": "3f2a",
-    "fingerprint_key": b"k" * 32,
+    "record_hash": "0f", "body": "{}", "start": "3f2a",
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),

@@ -76,11 +76,11 @@ class Witness:
 
 @dataclass(frozen=True)
 class LedgerCopy:
-    """What one ledger holds: its id, its rows, and the runs that ended."""
+    """What one ledger holds: its id, its rows, and its rows of `workbench.runs`."""
 
     id: str
     rows: tuple[Row, ...]
-    ended: tuple[RunRow, ...]
+    runs: tuple[RunRow, ...]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from genonaut_lib.runs.ledger_records import Row, RunRow, row_hash
 from genonaut_lib.runs.links import ACCEPTED, NOTHING, Link
 from genonaut_lib.runs.manifest import parameters_digest
 
+RUNNING = "running"
+
 
 def problems(evidence: Evidence) -> Iterator[Problem]:
     """Yield what is wrong with the rows, and between them, the files and the runs; nothing without a database."""
@@ -136,14 +138,20 @@ def _told(link: Link) -> list[Any]:
 def _runs(evidence: Evidence, ledger: LedgerCopy) -> Iterator[Problem]:
     """Yield runs whose row says something else than their record, runs without a record, and records without a row."""
     sealed = {link.run_id: link for link in (*(link for _, link in evidence.entered if link), *evidence.best.values())}
-    for run in ledger.ended:
-        link = sealed.get(str(run.run_id))
+    for run in ledger.runs:
+        link = sealed.pop(str(run.run_id), None)
+        if run.state == RUNNING:
+            continue
         if link is None:
             sentence = f"Run {run.run_id} ({run.notebook}, {run.state}) has ended and has no record."
             yield Problem("unsealed", "runs", sentence, None, str(run.run_id))
         elif differing := _differing(run, link):
             sentence = f"Run {run.run_id} was edited in workbench.runs: {', '.join(differing)}."
             yield Problem("edited", "runs", sentence, link.place, link.run_id)
+    for link in sealed.values():
+        if link.run_id is not None and link.ledger is not None and link.ledger.id == ledger.id:
+            sentence = f"Of {describe(link)} the row in workbench.runs is deleted."
+            yield Problem("deleted", "runs", sentence, link.place, link.run_id)
 
 
 def _differing(run: RunRow, link: Link) -> list[str]:

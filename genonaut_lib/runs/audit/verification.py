@@ -65,7 +65,7 @@ def gather(connection: Connection | None, folder: Path, trust: Trust | None = No
 
 def _ledger(connection: Connection | None) -> LedgerCopy | None:
     records = records_of(connection)
-    return None if records is None else LedgerCopy(records.id, tuple(records.rows()), tuple(records.ended_runs()))
+    return None if records is None else LedgerCopy(records.id, tuple(records.rows()), tuple(records.runs()))
 
 
 def _noted(evidence: Evidence, noted: str | None) -> Iterator[Problem]:
