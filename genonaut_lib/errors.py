@@ -210,12 +210,6 @@ class NotebookFailed(GenonautError):
         self.cause = cause
         super().__init__(message, hint=hint)
 
-    @property
-    def later(self) -> bool:
-        """Whether what stopped it goes away by itself: another session at the same work, for one."""
-        kind = globals().get(self.cause or "")
-        return isinstance(kind, type) and issubclass(kind, TryLater)
-
 
 class KernelDied(NotebookFailed):
     """The process a notebook ran on is gone: killed, or out of memory."""
