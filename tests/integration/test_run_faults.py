@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -49,6 +50,17 @@ time.sleep(1)
 from genonaut_lib.db import engine
 from genonaut_lib.settings import load_settings
 engine.connect(load_settings())
+"""
+CROWD = """
+import os, time
+print("small", flush=True)
+time.sleep(2)
+filler = os.open("outputs/filler", os.O_CREAT | os.O_WRONLY)
+try:
+    while True:
+        os.write(filler, bytes(512))
+except OSError as error:
+    print(error.strerror, "x" * 500_000, flush=True)
 """
 CANCEL_WITHIN_S = 10.0
 BEHIND_S = 2.0
@@ -208,6 +220,34 @@ def test_a_disk_that_fills_up_keeps_the_last_good_copy_which_says_so(stage: Stag
     assert says(stage.record_path(name), "small")
     assert "completed" not in statuses(record)[1:]
     assert stage.row("state", name) == ("failed",)
+
+
+def test_a_disk_without_a_byte_left_still_takes_the_last_words(admin_url: str, tmp_path: Path) -> None:
+    """Somebody else fills it while the run is on; what could not be written then is made good by the next start."""
+    with staged(admin_url, tmp_path) as own, small_disk(own.root / "outputs"):
+        name = own.notebook("96_crowded", CROWD, "2")
+        with pytest.raises(NotebookFailed, match="could not be written: No space left on device"):
+            run_notebook(own.settings, RunRequest(name))
+        record = own.record(name)
+        assert (status(record), record.metadata.genonaut.failure.cause) == ("failed", "RecordUnwritable")
+        assert says(own.record_path(name), "small")
+        assert own.row("state", name) == ("failed",)
+        (own.root / "outputs" / "filler").unlink()
+        assert reap(own) == []
+        assert run_guarded(["runs", "verify", "--env", "test"]) == 0
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """Put a file system of three megabytes where a folder is to be; skip where that is not allowed."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no right to mount here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_refuses_the_run_before_anything_is_done(stage: Stage) -> None:
