@@ -136,11 +136,18 @@ def test_a_part_of_a_long_secret_is_found() -> None:
 def test_streams_are_read_on_each_by_itself(redactor: Redactor) -> None:
     """What comes in between on another stream, or as a picture, does not hide the second half."""
     plot = new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
-    outputs = [stream("a hunter2-"), stream("hunter2-", "stderr"), plot, stream("Wq7/x b")]
+    outputs = [stream("a hunter2-"), stream("hunt", "stderr"), plot, stream("Wq7/x b")]
     cell = new_code_cell(outputs=outputs)
     found = redactor.node(new_notebook(cells=[cell])).cells[0].outputs
-    assert [one.get("text") for one in found] == [f"a {MARK}", "hunter2-", None, " b"]
+    assert [one.get("text") for one in found] == [f"a {MARK}", "hunt", None, " b"]
     assert found[2] == plot
+
+
+def test_the_first_half_of_a_secret_at_the_end_of_a_stream_is_hidden(redactor: Redactor) -> None:
+    """The notebook may be saved between two messages, and the run be killed just then."""
+    assert redactor.node([stream("a "), stream("hunter2-")]) == [stream("a "), stream(MARK)]
+    assert redactor.node([stream("a hunter2-\n")]) == [stream("a hunter2-\n")]
+    assert redactor.text("hunter2-") == "hunter2-"
 
 
 def test_a_list_of_lines_is_read_on(redactor: Redactor) -> None:
