@@ -183,7 +183,8 @@ def _read_address(address: str) -> tuple[set[str], tuple[str, ...]]:
 
 def _of_password_file() -> Iterator[Secret]:
     """Yield every password of libpq's password file: fields between colons, a backslash before what is none."""
-    file = Path(os.environ.get("PGPASSFILE") or Path.home() / ".pgpass")
+    # Unlike Path.home, this has an answer where there is no home, as for a random user of a container.
+    file = Path(os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass"))  # noqa: PTH111
     if not (file.is_file() and os.access(file, os.R_OK)):
         return
     for line in file.read_text(encoding="utf-8", errors="surrogateescape").splitlines():

@@ -11,13 +11,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genonaut_lib.runs.spellings import encoded
+
 
 @dataclass(frozen=True)
 class Passage:
-    """Strings that read on from one another, and what stands between two of them."""
+    """Strings that read on from one another, and what stands between two of them.
+
+    A stream `goes_on`: the next message may come after the notebook was saved.
+    """
 
     parts: tuple[str, ...]
     glue: str = ""
+    goes_on: bool = False
+
+    @property
+    def text(self) -> bytes:
+        """The whole as UTF-8."""
+        return encoded(self.glue.join(self.parts))
 
 
 Read = Callable[[Passage], tuple[str, ...]]
@@ -71,7 +82,7 @@ class Walk:
     def _read_on(self, messages: list[Any]) -> None:
         """Read the messages of one stream as one text, whatever came in between on another."""
         texts = [[one["text"]] if isinstance(one["text"], str) else list(one["text"]) for one in messages]
-        parts = iter(self.read(Passage(tuple(part for text in texts for part in text))))
+        parts = iter(self.read(Passage(tuple(part for text in texts for part in text), goes_on=True)))
         for one, text in zip(messages, texts, strict=True):
             new = [next(parts) for _ in text]
             one["text"] = new[0] if isinstance(one["text"], str) else new

@@ -30,7 +30,7 @@ from genonaut_lib.runs.needles import Needles
 from genonaut_lib.runs.passages import Passage, Walk
 from genonaut_lib.runs.patterns import unknown_secrets
 from genonaut_lib.runs.spans import Span, cut, merged
-from genonaut_lib.runs.spellings import encoded, pieces, spellings
+from genonaut_lib.runs.spellings import SHORTEST, encoded, pieces, spellings
 from genonaut_lib.settings import Settings
 
 Key = Callable[[], bytes]
@@ -145,6 +145,9 @@ class Redactor:
         for ways in (_top_only, layers):
             for passage in self._found_in([one for one in passages if one not in changed], ways):
                 changed[passage] = self._parts(passage)
+        for passage in passages:
+            if passage.goes_on and passage not in changed and self._begun(passage.text):
+                changed[passage] = self._parts(passage)
         self._remember(changed)
         return changed
 
@@ -155,7 +158,7 @@ class Redactor:
         foresee keeps them apart, in every layer.
         """
         separator = b"\0" + randomness.token_hex(8).encode() + b"\0"
-        whole = separator.join(encoded(passage.glue.join(passage.parts)) for passage in passages)
+        whole = separator.join(passage.text for passage in passages)
         numbers: set[int] = set()
         for layer in ways(whole):
             found = [hit.start for hit in self._needles.hits(layer.data)]
@@ -173,11 +176,23 @@ class Redactor:
         """Return the parts of a passage without secrets; a mark stands where its secret began."""
         parts, glue = [encoded(part) for part in passage.parts], encoded(passage.glue)
         for _ in range(_ROUNDS):
-            spans = self._spans(glue.join(parts))
+            whole = glue.join(parts)
+            spans = self._spans(whole) or (self._begun(whole) if passage.goes_on else [])
             if not spans:
                 break
             parts = cut(parts, glue, spans, self.mark)
         return tuple(part.decode("utf-8", "surrogatepass") for part in parts)
+
+    def _begun(self, data: bytes) -> list[Span]:
+        """Return the place of a secret of which a text ends with the first half or more.
+
+        The rest may come a moment after the notebook was saved, or never if the run is killed just then.
+        """
+        for secret in self._secrets:
+            for length in range(len(secret) - 1, max(SHORTEST, len(secret) // 2) - 1, -1):
+                if data.endswith(secret[:length]):
+                    return [Span(len(data) - length, len(data), secret)]
+        return []
 
     def _spans(self, data: bytes, *, whole_letters: bool = True) -> list[Span]:
         """Return the places of all secrets, in order, none overlapping another."""

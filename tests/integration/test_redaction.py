@@ -242,9 +242,11 @@ def test_a_database_without_the_right_to_read_keys_gives_none(settings: Settings
     connection.execute("create table workbench.service_keys (name text primary key, key bytea not null)")
     connection.execute("create role keyless_reader")
     try:
-        connection.execute("grant usage on schema workbench to keyless_reader")
         connection.execute("set role keyless_reader")
         assert fingerprints.kept_keys(connection) == []
+        connection.execute("reset role")
+        connection.execute("grant usage on schema workbench to keyless_reader")
+        connection.execute("set role keyless_reader")
         assert fingerprints.load_key(connection) == fingerprints.load_key(None)
     finally:
         connection.execute("reset role")
