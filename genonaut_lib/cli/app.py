@@ -17,6 +17,7 @@ from genonaut_lib.cli import (
     plans,
     runs,
     schema,
+    serve,
     servers,
     tags,
 )
@@ -66,7 +67,21 @@ def _root(
 ) -> None: ...
 
 
-for room in (servers, content, notebooks, plans, backfill, decisions, schema, bench, gallery, tags, bitmaps, runs):
+for room in (
+    servers,
+    content,
+    notebooks,
+    plans,
+    backfill,
+    decisions,
+    schema,
+    bench,
+    gallery,
+    tags,
+    bitmaps,
+    serve,
+    runs,
+):
     room.register(app)
 
 
