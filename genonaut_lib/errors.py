@@ -215,7 +215,7 @@ class KernelDied(NotebookFailed):
     """The process a notebook ran on is gone: killed, or out of memory."""
 
 
-class DeadlineExceeded(NotebookFailed):
+class RunOverdue(NotebookFailed):
     """The run went past its deadline and was ended."""
 
 

@@ -124,7 +124,7 @@ def run_notebook(settings: Settings, request: RunRequest) -> RunResult:
 
     Raises InvalidInput for bad parameters, NoRoom and the guard's refusals before anything ran.
     Once it ran, its record is kept and named: NotebookFailed when a cell raised, KernelDied,
-    DeadlineExceeded, RecordUnwritable, RunInterrupted at a signal (SIGINT, SIGTERM or SIGHUP),
+    RunOverdue, RecordUnwritable, RunInterrupted at a signal (SIGINT, SIGTERM or SIGHUP),
     LedgerBehind when it ended well and the ledger could not be told.
     """
     path = notebook_path(request.notebook)

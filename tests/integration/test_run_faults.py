@@ -20,7 +20,7 @@ import pytest
 
 from genonaut_lib.cli.app import run_guarded
 from genonaut_lib.db import embedded, engine
-from genonaut_lib.errors import DeadlineExceeded, KernelDied, NotebookFailed
+from genonaut_lib.errors import KernelDied, NotebookFailed, RunOverdue
 from genonaut_lib.runs import reaper
 from genonaut_lib.runs.engine import RunRequest, run_notebook
 from genonaut_lib.settings import load_settings
@@ -124,12 +124,12 @@ def test_a_killed_kernel_leaves_its_cell_failed_and_the_run_killed(stage: Stage)
 def test_a_run_past_its_deadline_is_ended_and_failed(stage: Stage) -> None:
     """A hang does not last; the ledger knew the deadline from the start."""
     name = stage.notebook("84_hanging", WORK, "2")
-    with pytest.raises(DeadlineExceeded, match="deadline of 2 s"):
+    with pytest.raises(RunOverdue, match="deadline of 2 s"):
         run_notebook(stage.settings, RunRequest(name, deadline_s=2))
     record = stage.record(name)
     assert (statuses(record), status(record)) == (["failed", "pending"], "failed")
     state, failure, started_at, deadline_at = stage.row("state failure started_at deadline_at", name)
-    assert (state, failure["cause"]) == ("failed", "DeadlineExceeded")
+    assert (state, failure["cause"]) == ("failed", "RunOverdue")
     assert 1 < (deadline_at - started_at).total_seconds() < 3
 
 
