@@ -1,7 +1,7 @@
 """Every refusal of the library, as a class that says what happened and what to do next.
 
 The docstring of a class is its default message. Fields stand where a caller acts on them.
-The command line turns `Refused` into exit code 2 and any other `GenonautError` into 1.
+The command line turns `TryLater` into exit code 75, any other `Refused` into 2, and any other `GenonautError` into 1.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ class GenonautError(Exception):
 
 class Refused(GenonautError):
     """The request was refused before anything was done."""
+
+
+class TryLater(Refused):
+    """The request was refused for a reason that goes away by itself."""
 
 
 class InvalidInput(Refused):
@@ -64,6 +68,14 @@ class ProjectNotFound(Refused):
 
 class DatabaseUnreachable(Refused):
     """No PostgreSQL server answers at the configured address."""
+
+
+class DatabaseStarting(DatabaseUnreachable, TryLater):
+    """The database is starting or stopping, or has no session to spare."""
+
+
+class DatabaseLost(DatabaseUnreachable):
+    """The connection to the database was lost; what was committed stays."""
 
 
 class RedisUnreachable(Refused):
@@ -150,7 +162,7 @@ class CannotUndo(Refused):
     """The step cannot be undone here."""
 
 
-class BackfillBusy(Refused):
+class BackfillBusy(TryLater):
     """Another worker holds this backfill."""
 
 
@@ -158,11 +170,11 @@ class BackfillCancelled(GenonautError):
     """The backfill was cancelled from another process; it goes on from its checkpoints when started again."""
 
 
-class VerificationBusy(Refused):
+class VerificationBusy(TryLater):
     """Another session verifies this phase."""
 
 
-class PipelineBusy(Refused):
+class PipelineBusy(TryLater):
     """Another pipeline runs on this database."""
 
 
@@ -178,7 +190,7 @@ class StatisticsMissing(Refused):
     """The gallery has no statistics yet."""
 
 
-class StatisticsBusy(Refused):
+class StatisticsBusy(TryLater):
     """Another session refreshes the gallery's statistics."""
 
 
@@ -193,9 +205,47 @@ class BaselineMissing(Refused):
 class NotebookFailed(GenonautError):
     """A notebook stopped in one of its cells."""
 
+    def __init__(self, message: str | None = None, *, hint: str | None = None, cause: str | None = None) -> None:
+        # The name of the error that the cell raised.
+        self.cause = cause
+        super().__init__(message, hint=hint)
+
+
+class KernelDied(NotebookFailed):
+    """The process a notebook ran on is gone: killed, or out of memory."""
+
+
+class RunOverdue(NotebookFailed):
+    """The run went past its deadline and was ended."""
+
+
+class RecordUnwritable(NotebookFailed):
+    """The record of the run could not be written any more, so the run was ended."""
+
 
 class RunInterrupted(GenonautError):
     """The run was interrupted."""
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None, by: str = "SIGINT") -> None:
+        # The signal that did it, by its name.
+        self.by = by
+        super().__init__(message, hint=hint)
+
+
+class RunDisowned(GenonautError):
+    """The run was declared lost while it was still at work."""
+
+
+class LedgerBehind(GenonautError):
+    """The run ended, but the ledger could not be told how."""
+
+
+class CannotResume(Refused):
+    """The run cannot be gone on with."""
+
+
+class NoRoom(TryLater):
+    """There is no room on the disk for the record of a run."""
 
 
 class HierarchyTooLarge(Refused):
@@ -223,7 +273,7 @@ class BitmapsUnavailable(Refused):
     """The tag bitmap index cannot answer: it is absent, switched off, or waits to be sealed."""
 
 
-class BitmapsBusy(Refused):
+class BitmapsBusy(TryLater):
     """Another session builds or seals the tag bitmap index."""
 
 
@@ -315,3 +365,19 @@ class NotReady(GenonautError):
 
 class UnexpectedAnswer(GenonautError):
     """A server that is measured answered with something else than a page."""
+
+
+class RecordsBusy(GenonautError):
+    """Another process has been sealing records in this folder for too long."""
+
+
+class RecordNotSealed(GenonautError):
+    """A run has ended, and its record could not be sealed."""
+
+
+class SecretInParameter(InvalidInput):
+    """A parameter holds a secret, which the record of the run would show."""
+
+
+class WeakSecret(Refused):
+    """A secret is too short or too common to be kept out of the records."""

@@ -1,8 +1,8 @@
 """Typed knobs: `params/<environment>.yaml`, with environment variables on top.
 
 Secrets come only from the environment (`DATABASE_URL`, `REDIS_URL`, `GENONAUT_CURSOR_KEY`,
-`GENONAUT_JWT_KEY`); a params file that holds a password is refused. Unknown keys are refused with the nearest
-known name. Units are in the names.
+`GENONAUT_JWT_KEY`, `GENONAUT_SIGNING_KEY`); a params file that holds a password is refused. Unknown keys are refused
+with the nearest known name. Units are in the names.
 """
 
 from __future__ import annotations
@@ -19,15 +19,18 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from genonaut_lib.errors import InvalidSettings, ProjectNotFound
 from genonaut_lib.migration_settings import BulkSettings, PressureSettings, ThrottleSettings
 from genonaut_lib.planner_settings import PlannerSettings
+from genonaut_lib.run_settings import RunSettings
 from genonaut_lib.service_settings import KEY_VARIABLE, ServiceSettings
 
 ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
 PREFIX = "GENONAUT_"
 CURSOR_KEY_VARIABLE = "GENONAUT_CURSOR_KEY"
 SHORTEST_CURSOR_KEY = 32
+SIGNING_KEY_VARIABLE = "GENONAUT_SIGNING_KEY"
 _SECRETS = {
     "database_url": "DATABASE_URL", "redis_url": "REDIS_URL",
     "cursor_key": CURSOR_KEY_VARIABLE, "jwt_key": KEY_VARIABLE,
+    "signing_key": SIGNING_KEY_VARIABLE,
 }  # fmt: skip
 _NOT_KNOBS = {ENVIRONMENT_VARIABLE, "GENONAUT_STATE", "GENONAUT_RUN_ID", "GENONAUT_CONFIRM", *_SECRETS.values()}
 
@@ -89,12 +92,14 @@ class Settings(_Section):
     pressure: PressureSettings = PressureSettings()
     planner: PlannerSettings = PlannerSettings()
     bitmaps: BitmapSettings = BitmapSettings()
+    runs: RunSettings = RunSettings()
     service: ServiceSettings = ServiceSettings()
     notebooks: dict[str, dict[str, Any]] = {}
     database_url: SecretStr | None = Field(None, exclude=True)
     redis_url: SecretStr | None = Field(None, exclude=True)
     cursor_key: SecretStr | None = Field(None, exclude=True)
     jwt_key: SecretStr | None = Field(None, exclude=True)
+    signing_key: SecretStr | None = Field(None, exclude=True)
 
     @field_validator("cursor_key")
     @classmethod
@@ -138,8 +143,7 @@ def state_folder() -> Path:
 
 def environments() -> list[str]:
     """Return the names of the environments that have a params file, sorted."""
-    files = (project_root() / "params").glob("*.yaml")
-    return sorted(file.stem for file in files if file.stem != "pipelines")
+    return sorted(file.stem for file in (project_root() / "params").glob("*.yaml") if file.stem != "pipelines")
 
 
 def load_settings(environment: str | None = None) -> Settings:
@@ -155,8 +159,7 @@ def load_settings(environment: str | None = None) -> Settings:
             f"There is no environment {name!r}.",
             hint=f"{nearest(name, known)}Known: {', '.join(known)}; each is a file params/<name>.yaml.",
         )
-    file = project_root() / "params" / f"{name}.yaml"
-    return _parse(file, name)
+    return _parse(project_root() / "params" / f"{name}.yaml", name)
 
 
 def load_other_settings(environment: str) -> Settings:
@@ -219,7 +222,7 @@ def _secrets() -> dict[str, str]:
 def _overlay(content: dict[str, Any]) -> None:
     """Put `GENONAUT_<SECTION>__<KEY>` variables over the file's values; text is read as YAML."""
     for variable, text in os.environ.items():
-        if not variable.startswith(PREFIX) or variable in _NOT_KNOBS:
+        if not variable.startswith(PREFIX) or variable in _NOT_KNOBS or variable.endswith("_KEY"):  # keys are secrets
             continue
         path = variable.removeprefix(PREFIX).lower().split("__")
         section = content

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import typer
 
-from genonaut_lib import __version__
+from genonaut_lib import __version__, errors
 from genonaut_lib.cli import (
     backfill,
     bench,
@@ -15,6 +15,7 @@ from genonaut_lib.cli import (
     gallery,
     notebooks,
     plans,
+    runs,
     schema,
     serve,
     servers,
@@ -22,9 +23,9 @@ from genonaut_lib.cli import (
 )
 from genonaut_lib.cli.options import err
 from genonaut_lib.db.engine import translate
-from genonaut_lib.errors import GenonautError, Refused, RunInterrupted
+from genonaut_lib.errors import DatabaseLost, GenonautError, NotebookFailed, Refused, RunInterrupted, TryLater
 
-OK, FAILED, REFUSED, REJECTS, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, REFUSED, REJECTS, TRY_LATER, INTERRUPTED = 0, 1, 2, 3, 75, 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,7 +48,8 @@ Without DATABASE_URL and REDIS_URL the demo, dev and test environments use embed
     genonaut run 10_seed_tags --env production --dry-run
     genonaut pipeline migrate --env production --confirm production --apply
 
-Exit codes: 0 done; 1 failed; 2 refused before doing anything; 3 loaded, but lines were rejected.""",
+Exit codes: 0 done; 1 failed; 2 refused before doing anything; 3 loaded, but lines were rejected;
+75 try again later; 130 interrupted with Ctrl-C.""",
 )
 
 
@@ -65,7 +67,21 @@ def _root(
 ) -> None: ...
 
 
-for room in (servers, content, notebooks, plans, backfill, decisions, schema, bench, gallery, tags, bitmaps, serve):
+for room in (
+    servers,
+    content,
+    notebooks,
+    plans,
+    backfill,
+    decisions,
+    schema,
+    bench,
+    gallery,
+    tags,
+    bitmaps,
+    serve,
+    runs,
+):
     room.register(app)
 
 
@@ -91,6 +107,23 @@ def _say(error: GenonautError) -> int:
     err.print(error.message, style="bold red", markup=False)
     if error.hint:
         err.print(error.hint, markup=False)
+    return code_of(error)
+
+
+def code_of(error: GenonautError) -> int:
+    """Return the exit code of an error.
+
+    A run that a signal other than Ctrl-C stopped has failed: it did a part of its work, so it is not
+    among those that were refused for now and did nothing.
+    """
     if isinstance(error, RunInterrupted):
-        return INTERRUPTED
-    return REFUSED if isinstance(error, Refused) else FAILED
+        return INTERRUPTED if error.by == "SIGINT" else FAILED
+    if isinstance(error, TryLater) or (isinstance(error, NotebookFailed) and _goes_away(error.cause)):
+        return TRY_LATER
+    return REFUSED if isinstance(error, Refused) and not isinstance(error, DatabaseLost) else FAILED
+
+
+def _goes_away(cause: str | None) -> bool:
+    """Return whether what stopped a cell goes away by itself: another session at the same work, for one."""
+    kind = getattr(errors, cause or "", None)
+    return isinstance(kind, type) and issubclass(kind, TryLater)

@@ -1,19 +1,18 @@
-"""Commands that run notebooks: run, pipeline, undo, runs, demo.
+"""Commands that run notebooks: run, pipeline, undo, demo.
 
 What runs notebooks (papermill, pandas, matplotlib) takes seconds to import, so each command imports it itself.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genonaut_lib.cli.options import AsJson, Confirm, Env, out, print_json, print_table, remember
+from genonaut_lib.cli.options import Confirm, Env, out, print_table, remember
 from genonaut_lib.db import engine, guard
-from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidInput
-from genonaut_lib.migration import ledger
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.runner import undo_phase
 from genonaut_lib.settings import load_settings, nearest
@@ -31,10 +30,17 @@ DryRun = Annotated[
     typer.Option("--dry-run/--apply", help="Show the plan only, or apply it. Default: the environment's."),
 ]
 
+Deadline = Annotated[
+    float | None,
+    typer.Option(
+        "--deadline", metavar="SECONDS", min=0.1, help="End a run that takes longer. Default: runs.deadline_s."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
-    for command in (demo, run, pipeline, undo, runs):
+    for command in (demo, run, pipeline, undo):
         app.command(rich_help_panel="Migration")(command)
 
 
@@ -52,31 +58,68 @@ def demo() -> None:
     story.tell(out.print)
 
 
-def run(
-    notebook: Annotated[str, typer.Argument(help="A notebook's name or number, as 12_backfill_tag_uuids or 12.")],
+def run(  # noqa: PLR0913, PLR0917  # the options of a command are its parameters
+    notebook: Annotated[
+        str | None, typer.Argument(help="A notebook's name or number, as 12_backfill_tag_uuids or 12.")
+    ] = None,
     env: Env = None,
     parameter: Parameters = None,
     dry_run: DryRun = None,
     confirm: Confirm = None,
+    deadline: Deadline = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that did not end well, by its id.")
+    ] = None,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="With --resume: the notebook may have been changed since.")
+    ] = False,
 ) -> None:
     """Run one notebook unattended and keep it, executed, as the record.
 
     Its parameters come from the environment's params file, with those given
     here on top; one it does not have is refused. The record and its HTML copy
-    land in outputs/<env>/<date>/.
+    land in outputs/<env>/<date>/, whichever way the run ends. SIGTERM and
+    Ctrl-C interrupt it and close its record.
 
         genonaut run 12_backfill_tag_uuids --env demo --dry-run
         genonaut run 62 --env demo -p moment=after -p repeats=30
+
+    --resume runs the same notebook with the same parameters; the work inside
+    goes on from its checkpoints:
+
+        genonaut run --resume 0f3a9c21 --env demo
+
+    Exit codes: 0 ok; 1 failed, also when stopped by SIGTERM; 2 refused before
+    doing anything; 75 try again later (somebody else is at that work, the
+    database is starting, no room for the record); 130 Ctrl-C.
     """
     from genonaut_lib.runs.engine import RunRequest, parse_parameters, run_notebook
 
     remember(confirm)
-    parameters = parse_parameters(parameter or [])
-    if dry_run is not None:
-        parameters["dry_run"] = dry_run
-    result = run_notebook(load_settings(env), RunRequest(notebook, parameters))
+    settings = load_settings(env)
+    if resume is not None:
+        _require_nothing_else(notebook, parameter, dry_run)
+        from genonaut_lib.runs.resume import request_of
+
+        request = request_of(settings, resume, changed=changed)
+    elif notebook is None:
+        raise InvalidInput("Which notebook?", hint="Name one, or a run with --resume.")
+    else:
+        parameters = parse_parameters(parameter or [])
+        if dry_run is not None:
+            parameters["dry_run"] = dry_run
+        request = RunRequest(notebook, parameters)
+    result = run_notebook(settings, dataclasses.replace(request, deadline_s=deadline))
     out.print(f"{result.notebook} ended well after {result.seconds:.1f} s.")
     out.print(f"Record: {result.output}\nTo read: {result.html}")
+
+
+def _require_nothing_else(notebook: str | None, parameter: list[str] | None, dry_run: bool | None) -> None:
+    if notebook is not None or parameter or dry_run is not None:
+        raise InvalidInput(
+            "--resume takes the notebook and its parameters from the run.",
+            hint="Leave out the notebook, -p, --dry-run and --apply; or run it anew without --resume.",
+        )
 
 
 def pipeline(
@@ -98,6 +141,10 @@ def pipeline(
     The point of no return wants its confirmation typed out:
 
         -p 13_drop_legacy_tags.confirm="drop tags_old for ever"
+
+    Exit codes: 0 ok; 1 failed, also when stopped by SIGTERM; 2 refused before
+    doing anything; 75 try again later (another pipeline runs, the database is
+    starting, no room for the records); 130 Ctrl-C.
     """
     from genonaut_lib.runs import pipelines
     from genonaut_lib.runs.engine import parse_parameters
@@ -131,35 +178,6 @@ def undo(
         guard.require_adopted(connection, settings)
         outcome = undo_phase(PHASES[phase], Context(connection, settings))
     print_table(f"Undone: {phase}", ["figure", "value"], outcome.figures.items())
-
-
-def runs(
-    env: Env = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many, newest first.")] = 20,
-    as_json: AsJson = False,
-) -> None:
-    """List the runs of notebooks that the ledger holds, and the notebooks there
-    are.
-
-    A run is ok, failed, cancelled, running, or lost, which says that the process
-    behind it is gone.
-
-        genonaut runs --env demo
-        genonaut runs --env demo --limit 200 --json
-    """
-    from genonaut_lib.runs.engine import notebook_names
-
-    settings = load_settings(env)
-    columns = ["run_id", "notebook", "state", "actor", "started_at", "ended_at", "output_path", "failure"]
-    with engine.session(settings, writing=False) as connection:
-        found = ledger.exists(connection)
-        rows = connection.execute(block("ledger", "list_runs").sql(), {"limit": limit}).fetchall() if found else []
-    if as_json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
-        return
-    shown = [(row[1], row[2], row[3], f"{row[4]:%Y-%m-%d %H:%M:%S}", row[6]) for row in rows]
-    print_table("Runs", ["notebook", "state", "actor", "started", "record"], shown)
-    out.print(f"Notebooks: {', '.join(notebook_names())}")
 
 
 def print_step(report: StepReport) -> None:

@@ -12,10 +12,13 @@ import psycopg
 import redis
 from psycopg import conninfo, errors
 from psycopg.rows import TupleRow
+from pydantic import SecretStr
 
 from genonaut_lib.db import embedded, pooling
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import (
+    DatabaseLost,
+    DatabaseStarting,
     DatabaseUnreachable,
     DiskFull,
     GenonautError,
@@ -51,6 +54,11 @@ def database_url(settings: Settings) -> str:
         return settings.database_url.get_secret_value()
     _require_embedded(settings, "DATABASE_URL", DatabaseUnreachable)
     return embedded.start_postgres(settings.environment, settings.servers)
+
+
+def pinned(settings: Settings) -> Settings:
+    """Return settings that lead to the same server, and do not start it again once somebody stopped it."""
+    return settings.model_copy(update={"database_url": SecretStr(database_url(settings))})
 
 
 def redis_url(settings: Settings) -> str:
@@ -135,7 +143,7 @@ def translate(error: psycopg.Error) -> GenonautError | None:
     if isinstance(error, errors.QueryCanceled):
         return GenonautError(f"A statement was ended by the server: {text}.", hint="Run the same command again.")
     if isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith(("08", "57P")):
-        return DatabaseUnreachable(
+        return DatabaseLost(
             f"The connection to PostgreSQL was lost: {text}.",
             hint="Run the same command again; it goes on where it stopped.",
         )
@@ -209,6 +217,10 @@ def _unreachable(error: psycopg.Error, address: str) -> DatabaseUnreachable:
     secret = str(conninfo.conninfo_to_dict(address).get("password") or "")
     if secret:
         reason = reason.replace(secret, "***")
+    if any(word in reason for word in _FOR_NOW):
+        return DatabaseStarting(
+            f"PostgreSQL at {place} takes no session for now: {reason}.".replace("..", "."), hint="Try again later."
+        )
     return DatabaseUnreachable(
         f"PostgreSQL does not answer at {place}: {reason}.".replace("..", "."),
         hint="Check DATABASE_URL and that the server runs, or unset it to use the embedded PostgreSQL.",
@@ -224,6 +236,14 @@ def _place_of(address: str) -> str | None:
     host, port, name = (str(parts.get(key) or other) for key, other in _DEFAULT_PLACE)
     return None if "@" in host + port + name or not port.isdigit() else f"{host}:{port}/{name}"
 
+
+_FOR_NOW = (
+    "is starting up", "is shutting down", "in recovery mode", "not yet accepting connections", "too many clients",
+    "connection slots are reserved",
+)  # fmt: skip
+"""What a server says (SQLSTATE 57P03 and 53300, which libpq does not hand on) to somebody it sends away for now.
+
+A server that speaks another language than English is taken for one that does not answer."""
 
 _DEFAULT_PLACE = (("host", "localhost"), ("port", "5432"), ("dbname", ""))
 

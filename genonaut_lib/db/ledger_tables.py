@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
@@ -77,6 +78,24 @@ runs = _ledger_table(
     Column("failure", JSONB),
     timestamp("started_at"),
     timestamp("ended_at", nullable=True),
+    timestamp("deadline_at", nullable=True),
+    timestamp("heartbeat_at", nullable=True),
+    Column("resumed_from", Uuid),
+    Column("host", Text),
+    Column("process_id", Integer),
+)
+
+run_records = _ledger_table(
+    "run_records",
+    Column("place", BigInteger, primary_key=True, autoincrement=False),
+    *(Column(name, Text, nullable=False, unique=True) for name in ("previous", "hash", "record_hash")),
+    Column("folder_id", Text, nullable=False),
+    Column("folder_place", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("run_id", Uuid, unique=True),
+    Column("body", Text, nullable=False),
+    timestamp("entered_at"),
+    UniqueConstraint("folder_id", "folder_place"),
 )
 
 verifications = _ledger_table(

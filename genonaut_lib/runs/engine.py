@@ -1,4 +1,4 @@
-"""Run one notebook: parameters checked, executed by papermill, recorded, an HTML copy beside it."""
+"""Run one notebook: parameters checked, executed by our papermill engine, recorded however it ends."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ import contextlib
 import difflib
 import getpass
 import hashlib
-import os
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import papermill
 import yaml
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from papermill.exceptions import PapermillExecutionError
 
 from genonaut_lib.db import engine, guard
-from genonaut_lib.db.engine import Connection
-from genonaut_lib.errors import InvalidInput, NotebookFailed, RunInterrupted
+from genonaut_lib.errors import InvalidInput
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunStart
-from genonaut_lib.runs import report
-from genonaut_lib.runs.kernel import engine_options
-from genonaut_lib.runs.session import RUN_VARIABLE
-from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, nearest, project_root
+from genonaut_lib.runs import job, reaper, references, report, sealing
+from genonaut_lib.runs.job import Job
+from genonaut_lib.runs.pulse import beating
+from genonaut_lib.runs.record_file import require_room, sweep
+from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.stops import Limits, listening
+from genonaut_lib.settings import Settings, nearest, project_root
 
 READ_ONLY = {"00_preflight", "63_explain_gallery"}
 """Notebooks that write nothing, and may run on a database the workbench has not adopted."""
@@ -38,12 +37,17 @@ READ_ONLY = {"00_preflight", "63_explain_gallery"}
 
 @dataclass(frozen=True)
 class RunRequest:
-    """A notebook to run: its name, the parameters given by hand, and the pipeline step it is, if any."""
+    """A notebook to run: its name, the parameters given by hand, and the pipeline step it is, if any.
+
+    `deadline_s` replaces the environment's; `resumed_from` is the run that this one goes on with.
+    """
 
     notebook: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
     pipeline_id: uuid.UUID | None = None
     step: str | None = None
+    deadline_s: float | None = None
+    resumed_from: uuid.UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,9 @@ class RunResult:
     output: Path
     html: Path
     seconds: float
+
+
+_Admission = tuple[Settings, sealing.Opened, Redactor]
 
 
 def notebook_names() -> list[str]:
@@ -78,7 +85,8 @@ def parse_parameters(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator or not key:
-            raise InvalidInput(f"{pair!r} is not key=value.", hint="For example: -p dry_run=false")
+            # An address given without its key would stand on the screen, and in a scheduler's log.
+            raise InvalidInput(f"{Redactor().text(pair)!r} is not key=value.", hint="For example: -p dry_run=false")
         try:
             parameters[key] = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -92,12 +100,14 @@ def resolve_parameters(settings: Settings, path: Path, given: Mapping[str, Any])
     """Return all parameters of a run: the notebook's defaults, the environment's over them, the given ones on top.
 
     Raises InvalidInput for a parameter the notebook does not have, or a value of another type than
-    the notebook's default.
+    the notebook's default, and SecretInParameter for one that holds a secret instead of a reference to it.
     """
     found = papermill.inspect_notebook(path)
     known = {name: spec["inferred_type_name"] for name, spec in found.items()}
     defaults = {name: ast.literal_eval(spec["default"]) for name, spec in found.items()}
     values = {**defaults, **settings.notebooks.get(path.stem, {}), **given, "environment": settings.environment}
+    # First of all, since the other refusals repeat what was given.
+    references.require_none_secret(values, Redactor.of_environment(settings))
     for name, value in values.items():
         if name not in known:
             match = difflib.get_close_matches(name, known, n=1)
@@ -112,24 +122,23 @@ def resolve_parameters(settings: Settings, path: Path, given: Mapping[str, Any])
 def run_notebook(settings: Settings, request: RunRequest) -> RunResult:
     """Run a notebook and return where its record lies.
 
-    Raises InvalidInput for bad parameters and the guard's refusals before anything ran,
-    NotebookFailed when a cell raised (the output is kept and named), RunInterrupted on Ctrl-C.
+    Raises InvalidInput for bad parameters, NoRoom and the guard's refusals before anything ran.
+    Once it ran, its record is kept and named: NotebookFailed when a cell raised, KernelDied,
+    RunOverdue, RecordUnwritable, RunInterrupted at a signal (SIGINT, SIGTERM or SIGHUP),
+    LedgerBehind when it ended well and the ledger could not be told.
     """
     path = notebook_path(request.notebook)
     parameters = resolve_parameters(settings, path, request.parameters)
-    run_id, started = uuid.uuid4(), time.monotonic()
-    with engine.session(settings, writing=path.stem not in READ_ONLY) as connection:
-        if path.stem not in READ_ONLY:
-            # A dry run changes nothing but the ledger, so it needs no confirmation by name.
-            unconfirmed = settings.environment if parameters.get("dry_run") else None
-            guard.require_adopted(connection, settings, unconfirmed)
-        output = _output_path(settings.environment, path.stem, run_id)
-        start = RunStart(
-            run_id, path.stem, actor(), parameters, _digest(path), str(output), request.pipeline_id, request.step
-        )
-        with _recorded(connection, start):
-            _execute(path, output, parameters, _kernel_variables(settings, run_id))
-    return RunResult(run_id, path.stem, output, report.html_path(output), time.monotonic() - started)
+    began = time.monotonic()
+    with listening() as orders:
+        settings, opened, redactor = _admitted(settings, path.stem, parameters)
+        start = _start(settings, request, path, references.with_fingerprints(parameters, redactor))
+        limits = Limits.within(orders, _deadline_s(settings, request), settings.runs.stop_grace_s)
+        orders.obey()
+        with beating(settings, start) if opened.ledger else contextlib.nullcontext():
+            job.run(Job(settings, path, start, limits, opened, redactor))
+    output = Path(str(start.output_path))
+    return RunResult(start.run_id, path.stem, output, report.html_path(output), time.monotonic() - began)
 
 
 def actor() -> str:
@@ -137,82 +146,56 @@ def actor() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-@contextlib.contextmanager
-def _recorded(connection: Connection, start: RunStart) -> Iterator[None]:
-    """Keep the run's row in the ledger true, whichever way the block ends; no ledger, no row."""
-    if not ledger.exists(connection):
-        yield
-        return
-    ledger.mark_lost_runs(connection)
-    ledger.start_run(connection, start)
-    try:
-        yield
-    except NotebookFailed as error:
-        ledger.end_run(connection, start.run_id, "failed", {"message": error.message})
-        raise
-    except BaseException as error:
-        ledger.end_run(connection, start.run_id, "cancelled", {"message": type(error).__name__})
-        raise
-    ledger.end_run(connection, start.run_id, "ok", None)
+def notebook_digest(path: Path) -> str:
+    """Return the SHA-256 of a notebook's file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _execute(path: Path, output: Path, parameters: Mapping[str, Any], variables: Mapping[str, str]) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    kernel_log = output.with_suffix(".kernel.log")
-    try:
-        with _environment(variables):
-            papermill.execute_notebook(
-                path,
-                output,
-                parameters=dict(parameters),
-                cwd=project_root(),
-                progress_bar=False,
-                kernel_name="python3",
-                **engine_options(kernel_log),
-            )
-    except PapermillExecutionError as error:
-        html = report.write_html(output)
-        raise NotebookFailed(
-            f"{path.stem} stopped in cell {error.exec_count}: {error.ename}: {error.evalue}",
-            hint=f"Its output is {output} (and {html.name}). Mend the cause, then run the same command again: "
-            "it goes on from there.",
-        ) from None
-    except (DeadKernelError, CellTimeoutError) as error:
-        hint = f"What it had done is in {output}, what its process said in {kernel_log}. Run the same command again."
-        raise NotebookFailed(f"{path.stem}: {type(error).__name__}, its kernel is gone.", hint=hint) from None
-    except KeyboardInterrupt:
-        raise RunInterrupted(f"{path.stem} was interrupted.", hint="Run the same command again.") from None
-    report.write_html(output)
-    kernel_log.unlink()
+def _admitted(settings: Settings, notebook: str, parameters: Mapping[str, Any]) -> _Admission:
+    """Return what the run goes by; runs left by a kill are settled first."""
+    writing = notebook not in READ_ONLY
+    with engine.session(settings, writing=writing) as connection:
+        if writing:
+            # A dry run changes nothing but the ledger, so it needs no confirmation by name.
+            unconfirmed = settings.environment if parameters.get("dry_run") else None
+            guard.require_adopted(connection, settings, unconfirmed)
+        ledgered = ledger.exists(connection) and not engine.facts(connection).in_recovery
+        if ledgered:
+            reaper.reap(connection, settings)
+        redactor = Redactor.of_environment(settings, connection).also(references.referenced(parameters).values())
+        opened = sealing.opened(settings, connection, ledgered=ledgered)
+    return engine.pinned(settings), opened, redactor
+
+
+def _start(settings: Settings, request: RunRequest, path: Path, parameters: Mapping[str, Any]) -> RunStart:
+    """Return what is known of the run beforehand; raise NoRoom where its record would not fit."""
+    run_id = uuid.uuid4()
+    output = _output_path(settings.environment, path.stem, run_id)
+    require_room(output.parent)
+    sweep(output.parent)
+    deadline_s = _deadline_s(settings, request)
+    return RunStart(
+        run_id,
+        path.stem,
+        actor(),
+        parameters,
+        notebook_digest(path),
+        str(output),
+        request.pipeline_id,
+        request.step,
+        None if deadline_s is None else datetime.now(UTC) + timedelta(seconds=deadline_s),
+        request.resumed_from,
+    )
+
+
+def _deadline_s(settings: Settings, request: RunRequest) -> float | None:
+    return settings.runs.deadline_s if request.deadline_s is None else request.deadline_s
 
 
 def _output_path(environment: str, name: str, run_id: uuid.UUID) -> Path:
     now = datetime.now(UTC)
     folder = project_root() / "outputs" / environment / now.strftime("%Y-%m-%d")
     return folder / f"{now.strftime('%H%M%S')}_{name}_{run_id.hex[:6]}.ipynb"
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _kernel_variables(settings: Settings, run_id: uuid.UUID) -> dict[str, str]:
-    """The kernel learns run and environment this way; addresses reach it as they reached us, never as parameters."""
-    return {RUN_VARIABLE: str(run_id), ENVIRONMENT_VARIABLE: settings.environment}
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _require_type(notebook: str, name: str, value: Any, wanted: str) -> None:

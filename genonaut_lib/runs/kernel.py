@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jupyter_client.manager import AsyncKernelManager
-from traitlets import Unicode
 from traitlets.config import Config
+
+from genonaut_lib.runs.kernel_log import KernelLog
 
 
 class LoggedKernelManager(AsyncKernelManager):
-    """A kernel manager that keeps what the kernel process itself prints in `log`.
+    """A kernel manager that keeps what the kernel process itself prints, without secrets.
 
     A kernel killed or shut down writes tracebacks of its sockets there; they say nothing of the
     notebook, whose own output is in the notebook.
     """
 
-    log_file = Unicode(help="File that takes the kernel process's standard error.").tag(config=True)
+    log_of_process: ClassVar[KernelLog]
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]  # theirs is wrapped
-        """Start the kernel with its standard error appended to `log_file`."""
-        with Path(self.log_file).open("ab") as stderr:  # noqa: ASYNC230  # opened once, before anything runs
+        """Start the kernel with its standard error led into the log."""
+        with self.log_of_process.inlet() as stderr:
             await super().start_kernel(**{**options, "stderr": stderr})
 
 
-def engine_options(log_file: Path) -> dict[str, Any]:
+def engine_options(log: KernelLog) -> dict[str, Any]:
     """Return what papermill's engine needs to run a notebook on a logged kernel.
 
     What passes between runner and kernel is encrypted, so that other users of the machine cannot
     read it.
     """
-    manager = {"transport_encryption": "auto", "log_file": str(log_file)}
-    return {"kernel_manager_class": LoggedKernelManager, "config": Config({"LoggedKernelManager": manager})}
+
+    # nbclient makes the manager itself, from a class and a configuration that it copies: the log goes with the class.
+    class LoggedKernel(LoggedKernelManager):
+        log_of_process = log
+
+    manager = {"transport_encryption": "auto"}
+    return {"kernel_manager_class": LoggedKernel, "config": Config({"LoggedKernelManager": manager})}

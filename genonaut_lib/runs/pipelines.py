@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import papermill
+import psycopg
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from genonaut_lib.db import advisory, engine, guard
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import InvalidInput, InvalidSettings, PipelineBusy
-from genonaut_lib.migration import ledger
+from genonaut_lib.errors import DatabaseUnreachable, InvalidInput, InvalidSettings, PipelineBusy
+from genonaut_lib.runs import reaper
 from genonaut_lib.runs.engine import (
     RunRequest,
     RunResult,
@@ -24,6 +26,7 @@ from genonaut_lib.runs.engine import (
     resolve_parameters,
     run_notebook,
 )
+from genonaut_lib.runs.stops import Orders, listening
 from genonaut_lib.settings import Settings, nearest, project_root
 
 LOCK = "genonaut.pipeline"
@@ -65,8 +68,14 @@ def load_pipelines() -> dict[str, list[Step]]:
             for name, sequence in content.items()
         }
         return TypeAdapter(dict[str, list[Step]]).validate_python(steps)
-    except (ValidationError, AttributeError, TypeError, yaml.YAMLError) as error:
-        raise InvalidSettings(f"params/pipelines.yaml cannot be read: {error}") from None
+    except ValidationError as error:
+        # A value may be a secret that somebody put there by mistake, so only its place is told.
+        found = error.errors(include_input=False, include_url=False)
+        places = " ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}." for one in found)
+        raise InvalidSettings(f"params/pipelines.yaml cannot be read: {places}") from None
+    except (AttributeError, TypeError, yaml.YAMLError) as error:
+        reason = getattr(error, "problem", None) or type(error).__name__
+        raise InvalidSettings(f"params/pipelines.yaml cannot be read: {reason}.") from None
 
 
 def pipeline_steps(name: str) -> list[Step]:
@@ -106,31 +115,48 @@ def run_pipeline(
 
     `steps` are the sequence's own unless given (see `with_parameters`); all their parameters are
     checked before the first one runs. A sequence that did not end well goes on with its first
-    unfinished step. Raises what `run_notebook` raises.
+    unfinished step. Raises what `run_notebook` raises, and RunInterrupted at a signal between two steps.
     """
     steps = steps or pipeline_steps(name)
     for step in steps:
         resolve_parameters(settings, notebook_path(step.notebook), step.parameters)
-    with engine.session(settings) as connection:
+    with listening() as orders, engine.session(settings) as connection:
         guard.require_adopted(connection, settings)
         _lock(connection)
-        ledger.mark_lost_runs(connection)
-        pipeline_id = _start(connection, name)
-        try:
-            reports = _run_steps(settings, steps, (pipeline_id, _finished(connection, pipeline_id)), report)
-        except BaseException:
-            _end(connection, pipeline_id, "failed")
-            raise
-        _end(connection, pipeline_id, "ok")
-    return reports
+        reaper.reap(connection, settings)
+        with _started(settings, connection, name) as pipeline_id:
+            return _run_steps(settings, steps, (pipeline_id, _finished(connection, pipeline_id)), report, orders)
+
+
+@contextlib.contextmanager
+def _started(settings: Settings, connection: Connection, name: str) -> Iterator[uuid.UUID]:
+    """Keep the row of a sequence true, whichever way the block ends, and release the lock then."""
+    pipeline_id, settings = _start(connection, name), engine.pinned(settings)
+    try:
+        yield pipeline_id
+    except BaseException:
+        # The step's error is what counts. A pipeline that still says `running` is gone on with, too.
+        with contextlib.suppress(DatabaseUnreachable):
+            _end(settings, pipeline_id, "failed")
+        raise
+    else:
+        _end(settings, pipeline_id, "ok")
+    finally:
+        with contextlib.suppress(psycopg.OperationalError):
+            advisory.release(connection, LOCK)
 
 
 def _run_steps(
-    settings: Settings, steps: list[Step], progress: tuple[uuid.UUID, set[str]], report: Callable[[StepReport], None]
+    settings: Settings,
+    steps: list[Step],
+    progress: tuple[uuid.UUID, set[str]],
+    report: Callable[[StepReport], None],
+    orders: Orders,
 ) -> list[StepReport]:
     pipeline_id, finished = progress
     reports = []
     for number, step in enumerate(steps, start=1):
+        orders.obey()
         result = None
         if step.key not in finished:
             request = RunRequest(step.notebook, step.parameters, pipeline_id, step.key)
@@ -164,6 +190,7 @@ def _finished(connection: Connection, pipeline_id: uuid.UUID) -> set[str]:
     return {str(row[0]) for row in rows}
 
 
-def _end(connection: Connection, pipeline_id: uuid.UUID, state: str) -> None:
-    connection.execute(block("ledger", "end_pipeline").sql(), {"pipeline_id": pipeline_id, "state": state})
-    advisory.release(connection, LOCK)
+def _end(settings: Settings, pipeline_id: uuid.UUID, state: str) -> None:
+    """Write down how a sequence ended, in a session of its own: the one it began with may be lost by then."""
+    with engine.session(settings) as connection:
+        connection.execute(block("ledger", "end_pipeline").sql(), {"pipeline_id": pipeline_id, "state": state})

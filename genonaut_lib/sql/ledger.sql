@@ -38,20 +38,30 @@ where pipeline_id = %(pipeline_id)s and state = 'ok' and coalesce(parameters ->>
 
 -- name: start_run
 insert into workbench.runs
-    (run_id, pipeline_id, step, notebook, state, actor, parameters, notebook_digest, output_path)
+    (run_id, pipeline_id, step, notebook, state, actor, parameters, notebook_digest, output_path, deadline_at,
+     resumed_from, host, process_id)
 values (%(run_id)s, %(pipeline_id)s, %(step)s, %(notebook)s, 'running', %(actor)s, %(parameters)s,
-        %(notebook_digest)s, %(output_path)s);
+        %(notebook_digest)s, %(output_path)s, %(deadline_at)s, %(resumed_from)s, %(host)s, %(process_id)s);
+
+-- name: beat
+update workbench.runs set heartbeat_at = now() where run_id = %(run_id)s and state = 'running';
 
 -- name: end_run
+-- A run ends once: one that was declared lost stays lost.
 update workbench.runs set state = %(state)s, failure = %(failure)s, ended_at = now()
-where run_id = %(run_id)s;
+where run_id = %(run_id)s and state = 'running';
 
 -- name: running_runs
-select run_id, notebook, started_at from workbench.runs where state = 'running' order by started_at;
+select run_id, notebook, actor, parameters, notebook_digest, output_path, pipeline_id, step, deadline_at,
+       resumed_from, state, started_at, host, process_id,
+       extract(epoch from clock_timestamp() - heartbeat_at)::double precision
+from workbench.runs where state = 'running' order by started_at;
 
--- name: mark_lost
--- A run whose advisory lock nobody holds has no process behind it any more.
-update workbench.runs set state = 'lost', ended_at = now() where run_id = %(run_id)s and state = 'running';
+-- name: find_runs
+select run_id, notebook, actor, parameters, notebook_digest, output_path, pipeline_id, step, deadline_at,
+       resumed_from, state, started_at, host, process_id,
+       extract(epoch from clock_timestamp() - heartbeat_at)::double precision
+from workbench.runs where starts_with(run_id::text, %(prefix)s) order by started_at desc limit 5;
 
 -- name: list_runs
 select run_id, notebook, state, actor, started_at, ended_at, output_path, failure

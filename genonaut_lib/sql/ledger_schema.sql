@@ -45,6 +45,16 @@ create table if not exists workbench.runs (
     ended_at timestamptz
 );
 
+-- name: runs_columns
+-- Whether a process is behind a run: where it is, when it was last heard of, and by when it must be done.
+-- `resumed_from` is the run that this one goes on with.
+alter table workbench.runs
+    add column if not exists deadline_at timestamptz,
+    add column if not exists heartbeat_at timestamptz,
+    add column if not exists resumed_from uuid,
+    add column if not exists host text,
+    add column if not exists process_id integer;
+
 -- name: verifications
 -- What was compared, how much of it, and what differed; a contracting revision asks this table.
 -- `details` is json, not jsonb: figures keep the order they are read in.
@@ -233,6 +243,39 @@ create table if not exists workbench.measurements (
     samples integer not null,
     measured_at timestamptz not null default now()
 );
+
+-- name: run_records
+-- The ledger's copy of the chain of records: one row for each sealed record, as it stands in its folder's file.
+-- `place` is dense and `hash` covers the row before, so that a row that is edited, moved or missing shows.
+create table if not exists workbench.run_records (
+    place bigint primary key check (place > 0),
+    previous text not null unique,
+    hash text not null unique,
+    record_hash text not null unique,
+    folder_id text not null,
+    folder_place bigint not null,
+    kind text not null,
+    run_id uuid unique,
+    body text not null,
+    entered_at timestamptz not null default now(),
+    unique (folder_id, folder_place)
+);
+
+-- name: refuse_change
+create or replace function workbench.refuse_change() returns trigger language plpgsql as $$
+begin
+    raise insufficient_privilege
+        using message = 'workbench.' || tg_table_name || ' takes new rows only: ' || tg_op || ' is refused';
+end
+$$;
+
+-- name: keep_run_records
+create or replace trigger keep_run_records before update or delete or truncate on workbench.run_records
+for each statement execute function workbench.refuse_change();
+
+-- name: always_keep_run_records
+-- Also in a session that calls itself a replica, where ordinary triggers are silent.
+alter table workbench.run_records enable always trigger keep_run_records;
 
 -- name: carry_rights
 -- Roles that hold a privilege on the content tables get `given` (by default the same) on an object the

@@ -11,3 +11,9 @@ drop table if exists workbench.changed_content, workbench.backfill_events, workb
 
 -- name: drop_carry_rights
 drop function if exists workbench.carry_rights(text, text, text);
+
+-- name: drop_run_records
+drop table if exists workbench.run_records;
+
+-- name: drop_refuse_change
+drop function if exists workbench.refuse_change();

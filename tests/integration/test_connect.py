@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socketserver
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
@@ -244,6 +246,47 @@ def test_a_lost_session_is_a_sentence(settings: Settings, connection: Connection
         connection.execute("select pg_terminate_backend(%s)", [session.info.backend_pid])
         with pytest.raises(DatabaseUnreachable, match="was lost"), engine.translated():
             session.execute("select 1")
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence", "code"),
+    [
+        ("57P03", "the database system is starting up", 75),
+        ("57P03", "the database system is not yet accepting connections", 75),
+        ("53300", "sorry, too many clients already", 75),
+        ("28000", "no pg_hba.conf entry for host", 2),
+    ],
+)
+def test_a_server_that_is_not_ready_yet_is_worth_another_try(
+    state: str, sentence: str, code: int, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 75, for who starts with the machine; what waiting does not mend stays a refusal."""
+    with refusing_server(state, sentence) as port:
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://ada@127.0.0.1:{port}/gallery?sslmode=disable")
+        ended = command("run", "00", "--env", "test")
+    assert (ended.code, sentence in ended.said) == (code, True)
+
+
+@contextmanager
+def refusing_server(state: str, sentence: str) -> Iterator[int]:
+    """Answer every session as PostgreSQL does that takes none: with one error, then the end."""
+    fields = [b"SFATAL", b"VFATAL", b"C" + state.encode(), b"M" + sentence.encode(), b""]
+    body = b"".join(field + b"\0" for field in fields)
+    answer = b"E" + (len(body) + 4).to_bytes(4, "big") + body
+
+    class Refusal(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+            self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Refusal) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_refusals_are_what_exit_code_2_stands_for() -> None:

@@ -23,6 +23,7 @@ from genonaut_lib.migration import ledger, revisions
 from genonaut_lib.migration.indexes import build_index
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.runner import undo_phase
+from genonaut_lib.runs import reaper
 from genonaut_lib.service.sessions import Sessions
 from genonaut_lib.settings import DatabaseSettings, Settings, load_settings
 from tests.factories import Gallery
@@ -223,12 +224,12 @@ def test_a_run_through_the_pooler_is_lost_only_when_its_process_is(
     """A later start does not take a run at work for a dead one, nor a dead one for alive."""
     with engine.connect(pooled) as worker:
         ledger.start_run(worker, ledger.RunStart(uuid.uuid4(), "10_seed_tags", "ada@host", {}, "0f"))
-        assert ledger.mark_lost_runs(session) == ledger.mark_lost_runs(connection) == []
+        assert reaper.reap(session, pooled) == reaper.reap(connection, pooled) == []
     del worker
     deadline = time.monotonic() + 10
-    while not (lost := ledger.mark_lost_runs(session)) and time.monotonic() < deadline:
+    while not (lost := reaper.reap(session, pooled)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert lost == ["10_seed_tags"]
+    assert [(found.run.start.notebook, found.ending.state) for found in lost] == [("10_seed_tags", "lost")]
 
 
 def test_a_keeper_is_in_nobodys_way(session: Connection, pooled: Settings) -> None:

@@ -72,6 +72,8 @@ FIRST_STAGE_OF = {
     "tag_bitmaps": ATTACHED,
     "items": ATTACHED,
     "holdings": ATTACHED,
+    "run_records": "seed_tags",
+    "fingerprints": ATTACHED,
 }
 LAST_STAGE_OF = {
     "verify_tag_uuids": "backfill_tag_uuids",
@@ -139,8 +141,12 @@ VALUES: dict[str, object] = {
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
     "statement_ms": 1, "lock_ms": 1, "idle_ms": 1,
     "content_ids": [1], "chunk_count": 1,
+    "fingerprint_key": b"k" * 32,
+    "deadline_at": NOW, "resumed_from": uuid.UUID(int=2), "prefix": "0",
     "content_type": "t", "content_data": "", "item_metadata": None, "quality_score": None, "is_private": False,
     "path_thumb": None, "path_thumbs_alt_res": None, "prompt": "p", "retagged": False,
+    "folder": "/o/", "folder_id": "f", "folder_place": 1, "place": 1, "previous": "0f", "hash": "0f",
+    "record_hash": "0f", "body": "{}", "start": "3f2a",
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),

@@ -11,8 +11,16 @@ import pytest
 import typer.main
 
 from genonaut_lib import __version__
-from genonaut_lib.cli.app import FAILED, INTERRUPTED, OK, REFUSED, app, run_guarded
-from genonaut_lib.errors import GenonautError, InvalidInput, NotebookFailed
+from genonaut_lib.cli.app import FAILED, INTERRUPTED, OK, REFUSED, TRY_LATER, app, run_guarded
+from genonaut_lib.errors import (
+    DatabaseLost,
+    DatabaseStarting,
+    GenonautError,
+    InvalidInput,
+    NotebookFailed,
+    PipelineBusy,
+    RunInterrupted,
+)
 from genonaut_lib.runs.engine import parse_parameters
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
@@ -133,15 +141,47 @@ def test_parameter_that_is_no_pair_is_refused_by_run(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(InvalidInput("No."), REFUSED), (NotebookFailed("No."), FAILED), (GenonautError("No."), FAILED)]
+    ("error", "code"),
+    [
+        (InvalidInput("No."), REFUSED),
+        (NotebookFailed("No."), FAILED),
+        (GenonautError("No."), FAILED),
+        (PipelineBusy("No."), TRY_LATER),
+        (DatabaseStarting("No."), TRY_LATER),
+        (DatabaseLost("No."), FAILED),
+        (NotebookFailed("No.", cause="BitmapsBusy"), TRY_LATER),
+        (NotebookFailed("No.", cause="CheckFailed"), FAILED),
+        (NotebookFailed("No.", cause="no_such_error"), FAILED),
+    ],
 )
 def test_error_becomes_a_sentence_and_a_code(
     error: GenonautError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Refusals leave with 2, failures with 1, and neither shows a traceback."""
+    """Refusals leave with 2, or 75 where waiting helps, failures with 1, and none shows a traceback."""
     monkeypatch.setattr("genonaut_lib.demo.story.tell", raising(error))
     assert run_guarded(["demo"]) == code
     assert capsys.readouterr().err == "No.\n"
+
+
+@pytest.mark.parametrize(("by", "code"), [("SIGINT", INTERRUPTED), ("SIGTERM", FAILED), ("SIGHUP", FAILED)])
+def test_a_stopped_run_leaves_with_the_code_of_its_signal(by: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler that stops a run sees a failure; a person who presses Ctrl-C ends the shell's loop, too."""
+    monkeypatch.setattr("genonaut_lib.demo.story.tell", raising(RunInterrupted("No.", by=by)))
+    assert run_guarded(["demo"]) == code
+
+
+def test_the_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever writes a job finds them where they look first."""
+    for command in ("run", "pipeline"):
+        assert run_guarded([command, "--help"]) == OK
+        shown = capsys.readouterr().out
+        assert all(f"{code} " in shown for code in (OK, FAILED, REFUSED, TRY_LATER, INTERRUPTED))
+
+
+def test_run_wants_a_notebook_or_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is guessed."""
+    assert run_guarded(["run", "--env", "test"]) == REFUSED
+    assert "Which notebook?" in capsys.readouterr().err
 
 
 def test_message_and_hint_are_shown_as_they_are(

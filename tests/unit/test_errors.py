@@ -13,7 +13,9 @@ CLASSES = [found for _, found in inspect.getmembers(errors, inspect.isclass) if 
 FAILURES = {
     "BackfillBusy": True, "GateClosed": True, "PlanChanged": True, "CheckFailed": True, "ProductionUnconfirmed": True,
     "LockNotAcquired": False, "VerificationFailed": False, "NotebookFailed": False, "DiskFull": False,
-    "ServerStartFailed": False, "RunInterrupted": False, "RowsDiffer": False,
+    "ServerStartFailed": False, "RunInterrupted": False, "RowsDiffer": False, "KernelDied": False, "NoRoom": True,
+    "RunOverdue": False, "RecordUnwritable": False, "LedgerBehind": False, "RunDisowned": False,
+    "CannotResume": True, "DatabaseStarting": True, "TryLater": True,
 }  # fmt: skip
 
 
