@@ -55,6 +55,7 @@ class Client:
 
     def __init__(self, address: Address) -> None:
         self._address = address
+        self._used_at = 0.0
         self._connect()
 
     def __enter__(self) -> Self:
