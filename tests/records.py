@@ -9,12 +9,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from genonaut_lib.runs import chain_folder, links, manifest
-from genonaut_lib.runs.audit.findings import LedgerCopy
-from genonaut_lib.runs.ledger_records import Row, RunRow, row_hash
-from genonaut_lib.runs.links import NOTHING, RUN, Entry, Folder, Link, Seen, Standing
-from genonaut_lib.runs.manifest import Manifest
-from genonaut_lib.runs.signing import SigningKey
+from genonaut_lib.runs.records import chain_folder, links, manifest
+from genonaut_lib.runs.records.audit.findings import LedgerCopy
+from genonaut_lib.runs.records.ledger_records import Row, RunRow, row_hash
+from genonaut_lib.runs.records.links import NOTHING, RUN, Entry, Folder, Link, Seen, Standing
+from genonaut_lib.runs.records.manifest import Manifest
+from genonaut_lib.runs.records.signing import SigningKey
 
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
 LEDGER = "1" * 32

@@ -20,7 +20,7 @@ from genonaut_lib.runs.client import RecordedClient
 from genonaut_lib.runs.ending import OK, ending_of
 from genonaut_lib.runs.record import Record, Target
 from genonaut_lib.runs.record_file import HANDLER, path_of
-from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.secrets.redaction import Redactor
 from genonaut_lib.runs.stops import Limits, listening
 from genonaut_lib.settings import load_settings
 

@@ -23,11 +23,11 @@ from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import NotebookFailed, RecordNotSealed
 from genonaut_lib.migration.ledger import RunStart, end_run, start_run
-from genonaut_lib.runs import chain, chain_folder, sealing
-from genonaut_lib.runs.audit.verification import verify
 from genonaut_lib.runs.engine import RunRequest, run_notebook
-from genonaut_lib.runs.ledger_records import records_of
-from genonaut_lib.runs.manifest import Manifest
+from genonaut_lib.runs.records import chain, chain_folder, sealing
+from genonaut_lib.runs.records.audit.verification import verify
+from genonaut_lib.runs.records.ledger_records import records_of
+from genonaut_lib.runs.records.manifest import Manifest
 from genonaut_lib.settings import Settings
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
@@ -194,7 +194,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from genonaut_lib.db import engine
-from genonaut_lib.runs import chain
+from genonaut_lib.runs.records import chain
 from genonaut_lib.settings import load_settings
 
 def seal(moment):

@@ -22,9 +22,9 @@ from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import InvalidInput, NotebookFailed, SecretInParameter
 from genonaut_lib.migration import adoption
-from genonaut_lib.runs import fingerprints, references
 from genonaut_lib.runs.engine import RunRequest, notebook_path, resolve_parameters, run_notebook
-from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.secrets import fingerprints, references
+from genonaut_lib.runs.secrets.redaction import Redactor
 from genonaut_lib.settings import Settings, load_settings
 from tests import leaks
 from tests.factories import Gallery
@@ -82,7 +82,7 @@ def leaking_notebook() -> Any:
         parameters,
         new_markdown_cell(f"# Notes\n{CANARIES[0]}", attachments={"note.txt": {"text/plain": CANARIES[1]}}),
         new_code_cell(pasted, metadata={"notes": {CANARIES[2]: list(CANARIES)}}),
-        new_code_cell("import leaks\nfrom genonaut_lib.runs.references import resolved\nprint(resolved(dsn))"),
+        new_code_cell("import leaks\nfrom genonaut_lib.runs.secrets.references import resolved\nprint(resolved(dsn))"),
         *(new_code_cell(f"leaks.{channel}()") for channel in CHANNELS),
         new_code_cell("print('never')"),
     ]

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from genonaut_lib.errors import InvalidInput, InvalidSettings, RecordsBusy
-from genonaut_lib.runs import chain, chain_folder, links, manifest, signing
-from genonaut_lib.runs.audit.findings import Findings, LedgerCopy
-from genonaut_lib.runs.audit.verification import gather, judge, verify
-from genonaut_lib.runs.chain import Decision
-from genonaut_lib.runs.signing import SigningKey, Trust
+from genonaut_lib.runs.records import chain, chain_folder, links, manifest, signing
+from genonaut_lib.runs.records.audit.findings import Findings, LedgerCopy
+from genonaut_lib.runs.records.audit.verification import gather, judge, verify
+from genonaut_lib.runs.records.chain import Decision
+from genonaut_lib.runs.records.signing import SigningKey, Trust
 from genonaut_lib.settings import load_settings
 from tests.records import Built, build, manifest_of, new_key, rehashed, row_of
 

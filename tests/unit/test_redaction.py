@@ -22,12 +22,12 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from pydantic import SecretStr
 
 from genonaut_lib.errors import GenonautError, InvalidSettings, WeakSecret
-from genonaut_lib.runs import fingerprints, known_secrets
 from genonaut_lib.runs.kernel_log import KernelLog
-from genonaut_lib.runs.known_secrets import weakness
-from genonaut_lib.runs.needles import Needles
-from genonaut_lib.runs.redacted import redacted_errors, redacted_logs
-from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.secrets import fingerprints, known_secrets
+from genonaut_lib.runs.secrets.known_secrets import weakness
+from genonaut_lib.runs.secrets.needles import Needles
+from genonaut_lib.runs.secrets.redacted import redacted_errors, redacted_logs
+from genonaut_lib.runs.secrets.redaction import Redactor
 from genonaut_lib.settings import Settings
 from tests.leaks import CANARIES, SPELLINGS
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.runs import chain_folder
-from genonaut_lib.runs.audit import file_chain, ledger_chain, record_files
-from genonaut_lib.runs.audit.findings import Evidence, Findings, LedgerCopy, Problem
-from genonaut_lib.runs.ledger_records import records_of
-from genonaut_lib.runs.signing import Trust
+from genonaut_lib.runs.records import chain_folder
+from genonaut_lib.runs.records.audit import file_chain, ledger_chain, record_files
+from genonaut_lib.runs.records.audit.findings import Evidence, Findings, LedgerCopy, Problem
+from genonaut_lib.runs.records.ledger_records import records_of
+from genonaut_lib.runs.records.signing import Trust
 
 
 def verify(

@@ -9,10 +9,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from genonaut_lib.runs.audit.file_chain import describe
-from genonaut_lib.runs.audit.findings import Evidence, Problem
-from genonaut_lib.runs.links import RETIRED, Link
-from genonaut_lib.runs.manifest import MANIFEST, file_digest, manifest_path
+from genonaut_lib.runs.records.audit.file_chain import describe
+from genonaut_lib.runs.records.audit.findings import Evidence, Problem
+from genonaut_lib.runs.records.links import RETIRED, Link
+from genonaut_lib.runs.records.manifest import MANIFEST, file_digest, manifest_path
 
 _READERS, _BATCH = 4, 64
 """Hashing lets other threads run, and disks answer several at once; handing over single files would cost more."""

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from genonaut_lib.errors import InvalidInput, InvalidSettings
-from genonaut_lib.runs.manifest import digest
+from genonaut_lib.runs.records.manifest import digest
 from genonaut_lib.settings import SIGNING_KEY_VARIABLE, Settings
 
 _PEM = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----", re.DOTALL)

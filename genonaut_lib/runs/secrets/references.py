@@ -17,8 +17,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from genonaut_lib.errors import InvalidInput, SecretInParameter, WeakSecret
-from genonaut_lib.runs.known_secrets import sounds_secret, weakness
-from genonaut_lib.runs.redaction import MARK_DIGITS, Redactor
+from genonaut_lib.runs.secrets.known_secrets import sounds_secret, weakness
+from genonaut_lib.runs.secrets.redaction import MARK_DIGITS, Redactor
 
 _REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)(#[0-9a-f]{8})?")
 _CONNECTION_STRING = re.compile(r"\b(ssl)?password\s*=\s*[^\s]", re.IGNORECASE)

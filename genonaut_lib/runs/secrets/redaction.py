@@ -23,14 +23,14 @@ from typing import Any
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import WeakSecret
-from genonaut_lib.runs import fingerprints, known_secrets
-from genonaut_lib.runs.known_secrets import weakness
-from genonaut_lib.runs.layers import Layer, layers
-from genonaut_lib.runs.needles import Needles
-from genonaut_lib.runs.passages import Passage, Walk
-from genonaut_lib.runs.patterns import unknown_secrets
-from genonaut_lib.runs.spans import Span, cut, merged
-from genonaut_lib.runs.spellings import SHORTEST, encoded, pieces, spellings
+from genonaut_lib.runs.secrets import fingerprints, known_secrets
+from genonaut_lib.runs.secrets.known_secrets import weakness
+from genonaut_lib.runs.secrets.layers import Layer, layers
+from genonaut_lib.runs.secrets.needles import Needles
+from genonaut_lib.runs.secrets.passages import Passage, Walk
+from genonaut_lib.runs.secrets.patterns import unknown_secrets
+from genonaut_lib.runs.secrets.spans import Span, cut, merged
+from genonaut_lib.runs.secrets.spellings import SHORTEST, encoded, pieces, spellings
 from genonaut_lib.settings import Settings
 
 Key = Callable[[], bytes]

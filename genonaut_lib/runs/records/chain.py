@@ -17,14 +17,14 @@ from pathlib import Path
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import InvalidInput
-from genonaut_lib.runs import chain_folder, links, manifest
-from genonaut_lib.runs.audit.findings import Findings
-from genonaut_lib.runs.audit.verification import verify
-from genonaut_lib.runs.chain_folder import Lines
-from genonaut_lib.runs.ledger_records import Records, RunRow, records_of
-from genonaut_lib.runs.links import ACCEPTED, NOTHING, RETIRED, RUN, Entry, Folder, Link, Seen, Standing
-from genonaut_lib.runs.manifest import Ground, Manifest
-from genonaut_lib.runs.signing import SigningKey
+from genonaut_lib.runs.records import chain_folder, links, manifest
+from genonaut_lib.runs.records.audit.findings import Findings
+from genonaut_lib.runs.records.audit.verification import verify
+from genonaut_lib.runs.records.chain_folder import Lines
+from genonaut_lib.runs.records.ledger_records import Records, RunRow, records_of
+from genonaut_lib.runs.records.links import ACCEPTED, NOTHING, RETIRED, RUN, Entry, Folder, Link, Seen, Standing
+from genonaut_lib.runs.records.manifest import Ground, Manifest
+from genonaut_lib.runs.records.signing import SigningKey
 
 __all__ = [
     "Decision",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from genonaut_lib.runs.audit.file_chain import describe
-from genonaut_lib.runs.audit.findings import Evidence, LedgerCopy, Problem
-from genonaut_lib.runs.ledger_records import Row, RunRow, row_hash
-from genonaut_lib.runs.links import ACCEPTED, NOTHING, Link
-from genonaut_lib.runs.manifest import parameters_digest
+from genonaut_lib.runs.records.audit.file_chain import describe
+from genonaut_lib.runs.records.audit.findings import Evidence, LedgerCopy, Problem
+from genonaut_lib.runs.records.ledger_records import Row, RunRow, row_hash
+from genonaut_lib.runs.records.links import ACCEPTED, NOTHING, Link
+from genonaut_lib.runs.records.manifest import parameters_digest
 
 RUNNING = "running"
 

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genonaut_lib.errors import InvalidInput, RecordsBusy
-from genonaut_lib.runs import links
-from genonaut_lib.runs.links import Link
-from genonaut_lib.runs.manifest import canonical, manifest_path
-from genonaut_lib.runs.signing import SigningKey, Trust, public_keys
+from genonaut_lib.runs.records import links
+from genonaut_lib.runs.records.links import Link
+from genonaut_lib.runs.records.manifest import canonical, manifest_path
+from genonaut_lib.runs.records.signing import SigningKey, Trust, public_keys
 
 CHAIN, HEAD, WAITING, KEYS, LOCK = "chain.jsonl", "chain.head.json", "chain.waiting", "chain.keys", "chain.lock"
 LOCK_WAIT_S = 60.0

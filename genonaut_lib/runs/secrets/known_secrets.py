@@ -22,7 +22,7 @@ import psycopg
 from psycopg import conninfo
 from pydantic import BaseModel, SecretStr
 
-from genonaut_lib.runs.spellings import SHORTEST, encoded, squeezed
+from genonaut_lib.runs.secrets.spellings import SHORTEST, encoded, squeezed
 from genonaut_lib.settings import CURSOR_KEY_VARIABLE, Settings
 
 SHORTEST_NUMBER = 8

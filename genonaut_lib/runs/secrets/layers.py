@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from genonaut_lib.runs.spellings import BLANKS, encoded, squeezed
+from genonaut_lib.runs.secrets.spellings import BLANKS, encoded, squeezed
 
 Numbers = NDArray[np.int64]
 _IS_BLANK = np.isin(np.arange(256), list(BLANKS))

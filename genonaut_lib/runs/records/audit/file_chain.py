@@ -10,8 +10,8 @@ import bisect
 from collections.abc import Iterator
 from itertools import pairwise
 
-from genonaut_lib.runs.audit.findings import Evidence, Line, Problem
-from genonaut_lib.runs.links import NOTHING, Link
+from genonaut_lib.runs.records.audit.findings import Evidence, Line, Problem
+from genonaut_lib.runs.records.links import NOTHING, Link
 
 
 def problems(evidence: Evidence) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genonaut_lib.runs.spellings import encoded
+from genonaut_lib.runs.secrets.spellings import encoded
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from genonaut_lib.runs.manifest import canonical, digest, dumped, moment
-from genonaut_lib.runs.signing import SigningKey, Trust
+from genonaut_lib.runs.records.manifest import canonical, digest, dumped, moment
+from genonaut_lib.runs.records.signing import SigningKey, Trust
 
 VERSION = 1
 NOTHING = "0" * 64

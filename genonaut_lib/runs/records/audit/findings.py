@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from genonaut_lib.runs import links
-from genonaut_lib.runs.chain_folder import Head, Lines
-from genonaut_lib.runs.ledger_records import Row, RunRow
-from genonaut_lib.runs.links import Link
-from genonaut_lib.runs.signing import Trust
+from genonaut_lib.runs.records import links
+from genonaut_lib.runs.records.chain_folder import Head, Lines
+from genonaut_lib.runs.records.ledger_records import Row, RunRow
+from genonaut_lib.runs.records.links import Link
+from genonaut_lib.runs.records.signing import Trust
 
 
 @dataclass(frozen=True)

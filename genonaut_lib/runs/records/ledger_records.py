@@ -17,9 +17,9 @@ import psycopg
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.runs import links
-from genonaut_lib.runs.links import NOTHING, Folder, Link, Seen
-from genonaut_lib.runs.manifest import canonical, digest, moment
+from genonaut_lib.runs.records import links
+from genonaut_lib.runs.records.links import NOTHING, Folder, Link, Seen
+from genonaut_lib.runs.records.manifest import canonical, digest, moment
 
 FILE = "run_records"
 LOCK_TIMEOUT = "30s"

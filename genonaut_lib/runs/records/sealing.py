@@ -11,11 +11,11 @@ from pathlib import Path
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import RecordNotSealed
 from genonaut_lib.migration.ledger import RunStart
-from genonaut_lib.runs import chain, manifest, signing
-from genonaut_lib.runs.chain import Link
-from genonaut_lib.runs.ledger_records import RunRow, records_of
-from genonaut_lib.runs.manifest import Ground
-from genonaut_lib.runs.signing import SigningKey
+from genonaut_lib.runs.records import chain, manifest, signing
+from genonaut_lib.runs.records.chain import Link
+from genonaut_lib.runs.records.ledger_records import RunRow, records_of
+from genonaut_lib.runs.records.manifest import Ground
+from genonaut_lib.runs.records.signing import SigningKey
 from genonaut_lib.settings import Settings, project_root
 
 

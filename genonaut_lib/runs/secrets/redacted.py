@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 from genonaut_lib.errors import GenonautError
-from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.secrets.redaction import Redactor
 
 
 @contextlib.contextmanager
