@@ -53,7 +53,9 @@ check: $(VENV)/.dev  ## what CI checks before the tests: lint, types, floors, SQ
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.lint
-	$(BIN)/python -m pytest -q tests/unit/test_architecture.py tests/unit/test_notebook_hygiene.py tests/unit/test_packaging.py
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(BIN)/python -m pytest -q tests/unit/test_architecture.py tests/unit/test_notebook_hygiene.py tests/unit/test_packaging.py tests/unit/test_containers.py
 
 lab: $(VENV)/.lab  ## JupyterLab on the notebooks, with the embedded servers up
 	@$(BIN)/genonaut up --env demo

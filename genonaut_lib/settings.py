@@ -1,7 +1,8 @@
 """Typed knobs: `params/<environment>.yaml`, with environment variables on top.
 
-Secrets come only from the environment (`DATABASE_URL`, `GENONAUT_CURSOR_KEY` and others, `_SECRETS`); a params file
-that holds a password is refused. Unknown keys are refused with the nearest known name. Units are in the names.
+Secrets come only from the environment (`DATABASE_URL`, `REDIS_URL`, `GENONAUT_CURSOR_KEY`,
+`GENONAUT_JWT_KEY`, `GENONAUT_SIGNING_KEY`); a params file that holds a password is refused. Unknown keys are refused
+with the nearest known name. Units are in the names.
 """
 
 from __future__ import annotations
@@ -16,16 +17,21 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from genonaut_lib.errors import InvalidSettings, ProjectNotFound
+from genonaut_lib.migration_settings import BulkSettings, PressureSettings, ThrottleSettings
 from genonaut_lib.planner_settings import PlannerSettings
 from genonaut_lib.run_settings import RunSettings
+from genonaut_lib.service_settings import KEY_VARIABLE, ServiceSettings
 
 ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
 PREFIX = "GENONAUT_"
 CURSOR_KEY_VARIABLE = "GENONAUT_CURSOR_KEY"
 SHORTEST_CURSOR_KEY = 32
 SIGNING_KEY_VARIABLE = "GENONAUT_SIGNING_KEY"
-_SECRETS = {"database_url": "DATABASE_URL", "redis_url": "REDIS_URL"}
-_SECRETS |= {"cursor_key": CURSOR_KEY_VARIABLE, "signing_key": SIGNING_KEY_VARIABLE}
+_SECRETS = {
+    "database_url": "DATABASE_URL", "redis_url": "REDIS_URL",
+    "cursor_key": CURSOR_KEY_VARIABLE, "jwt_key": KEY_VARIABLE,
+    "signing_key": SIGNING_KEY_VARIABLE,
+}  # fmt: skip
 _NOT_KNOBS = {ENVIRONMENT_VARIABLE, "GENONAUT_STATE", "GENONAUT_RUN_ID", "GENONAUT_CONFIRM", *_SECRETS.values()}
 
 
@@ -57,25 +63,6 @@ class RedisSettings(_Section):
     connect_timeout_s: float = Field(5.0, gt=0, le=60)
 
 
-class ThrottleSettings(_Section):
-    """How hard a backfill may work: its sessions, and batches steered towards `batch_target_s`."""
-
-    batch_target_s: float = Field(0.5, gt=0, le=60)
-    batch_timeout_s: int = Field(30, ge=1, le=3600, description="a batch over it is halved and tried again")
-    batch_rows_first: int = Field(2_000, ge=1)
-    batch_rows_max: int = Field(100_000, ge=1)
-    pause_s: float = Field(0.0, ge=0, le=60)
-    workers: int = Field(2, ge=1, le=64, description="sessions that work on disjoint ranges at once")
-    reconnect_s: float = Field(60.0, ge=0, le=3600, description="how long a lost connection is tried anew")
-
-
-class BulkSettings(_Section):
-    """How the indexes of a junction that was loaded in bulk are built; null leaves it to the server."""
-
-    index_memory_mb: int | None = Field(None, ge=1, le=1_000_000, description="maintenance_work_mem of one build")
-    index_workers: int | None = Field(None, ge=0, le=64, description="parallel workers beside each build's own")
-
-
 class BitmapSettings(_Section):
     """The tag bitmap index: what gets bitmaps, when marked items are sealed, and what readers keep in memory."""
 
@@ -86,31 +73,6 @@ class BitmapSettings(_Section):
     seal_items: int = Field(1_000, ge=1, description="54 seals from so many marked items on")
     seal_age_s: float = Field(60.0, ge=0, le=86_400, description="54 seals whatever is older")
     cache_mb: int = Field(256, ge=0, description="bitmaps a reading process keeps, checked against every snapshot")
-
-
-class PressureSettings(_Section):
-    """When a backfill holds back for the sake of others; null (for vacuum: false) switches a signal off.
-
-    A rate of WAL that fits every machine does not exist, and what too much of it does shows in the
-    replicas, the slots and the archiver: `wal_mb_per_s` is off until someone knows their figure.
-    """
-
-    replica_lag_s: float | None = Field(10.0, gt=0, description="of a physical replica")
-    replicas_ignored: tuple[str, ...] = Field((), description="application names of replicas that lag on purpose")
-    slot_retained_mb: float | None = Field(10_240.0, gt=0, description="WAL that a slot keeps on the server's disk")
-    wal_mb_per_s: float | None = Field(None, gt=0)
-    archiver_backlog_files: int | None = Field(100, ge=1, description="an archiver that fails counts from the start")
-    pause_for_vacuum: bool = Field(True, description="a manual or an anti-wraparound one, not every autovacuum")
-    waiting_session_s: float | None = Field(1.0, gt=0)
-    query: str | None = Field(
-        None,
-        pattern=r"^(?i:[\s(]*(select|with)\b)",
-        description="a SELECT of one boolean or number; true, or more than query_limit, pauses",
-    )
-    query_limit: float | None = None
-    query_timeout_ms: int = Field(500, ge=1, le=60_000)
-    resume_share: float = Field(0.7, gt=0, le=1, description="of its limit; a signal that paused goes on below it")
-    resume_after_s: float = Field(2.0, ge=0, le=3600, description="how long it must be calm before that")
 
 
 class Settings(_Section):
@@ -131,10 +93,12 @@ class Settings(_Section):
     planner: PlannerSettings = PlannerSettings()
     bitmaps: BitmapSettings = BitmapSettings()
     runs: RunSettings = RunSettings()
+    service: ServiceSettings = ServiceSettings()
     notebooks: dict[str, dict[str, Any]] = {}
     database_url: SecretStr | None = Field(None, exclude=True)
     redis_url: SecretStr | None = Field(None, exclude=True)
     cursor_key: SecretStr | None = Field(None, exclude=True)
+    jwt_key: SecretStr | None = Field(None, exclude=True)
     signing_key: SecretStr | None = Field(None, exclude=True)
 
     @field_validator("cursor_key")
@@ -224,11 +188,10 @@ def _parse(file: Path, name: str) -> Settings:
     if {*_SECRETS, "environment"} & set(content):
         raise InvalidSettings(
             f"{file.name} holds {', '.join(_SECRETS)} or environment.",
-            hint=f"They come from {', '.join(_SECRETS.values())}, the name from the file's own.",
+            hint=f"They come from {', '.join(_SECRETS.values())}, the environment's name from the file's own.",
         )
     _overlay(content)
-    secrets = {field: os.environ[variable] for field, variable in _SECRETS.items() if os.environ.get(variable)}
-    values = {"environment": name, **content, **secrets}
+    values = {"environment": name, **content, **_secrets()}
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -250,6 +213,10 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InvalidSettings(f"{file.name} must hold a mapping of sections.")
     return {key: value for key, value in content.items() if value is not None}
+
+
+def _secrets() -> dict[str, str]:
+    return {field: os.environ[name] for field, name in _SECRETS.items() if os.environ.get(name)}
 
 
 def _overlay(content: dict[str, Any]) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from genonaut_lib.runs import chain_folder, links, manifest
-from genonaut_lib.runs.audit.findings import LedgerCopy
-from genonaut_lib.runs.ledger_records import Row, RunRow, row_hash
-from genonaut_lib.runs.links import NOTHING, RUN, Entry, Folder, Link, Seen, Standing
-from genonaut_lib.runs.manifest import Manifest
-from genonaut_lib.runs.signing import SigningKey
+from genonaut_lib.runs.records import chain_folder, links, manifest
+from genonaut_lib.runs.records.audit.findings import LedgerCopy
+from genonaut_lib.runs.records.ledger_records import Row, RunRow, row_hash
+from genonaut_lib.runs.records.links import NOTHING, RUN, Entry, Folder, Link, Seen, Standing
+from genonaut_lib.runs.records.manifest import Manifest
+from genonaut_lib.runs.records.signing import SigningKey
 
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
 LEDGER = "1" * 32
@@ -59,7 +59,7 @@ def build(folder: Path, count: int, key: SigningKey | None = None) -> Built:
     place = Folder(uuid.uuid4().hex, "host", str(folder))
     made: list[Link] = []
     rows: list[Row] = []
-    ended: list[RunRow] = []
+    runs: list[RunRow] = []
     for number in range(1, count + 1):
         told = manifest_of(folder, number)
         previous = made[-1].hash if made else NOTHING
@@ -68,10 +68,10 @@ def build(folder: Path, count: int, key: SigningKey | None = None) -> Built:
         (folder / manifest.manifest_path(link.content)).write_bytes(link.line)
         made.append(link)
         rows.append(row_of(link, number, rows[-1].hash if rows else NOTHING))
-        ended.append(run_row(told))
+        runs.append(run_row(told))
     (folder / chain_folder.CHAIN).write_bytes(b"".join(link.line + b"\n" for link in made))
     chain_folder.write_head(folder, made[-1], key)
-    return Built(folder, made, LedgerCopy(LEDGER, tuple(rows), tuple(ended)))
+    return Built(folder, made, LedgerCopy(LEDGER, tuple(rows), tuple(runs)))
 
 
 def row_of(link: Link, place: int, previous: str) -> Row:

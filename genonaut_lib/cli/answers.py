@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from genonaut_lib.cli.options import out, print_json, print_table
+from genonaut_lib.gallery.answer import Answer, Explanation
 from genonaut_lib.gallery.counts import CountMode, Total
-from genonaut_lib.gallery.gallery import Answer, Explanation
 from genonaut_lib.gallery.page import Row
 from genonaut_lib.tuning.plan_tree import ExecutedPlan, parse
 from genonaut_lib.vocabulary import ContentSource

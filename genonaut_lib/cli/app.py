@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import typer
 
-from genonaut_lib import __version__
+from genonaut_lib import __version__, errors
 from genonaut_lib.cli import (
     backfill,
     bench,
@@ -18,6 +18,7 @@ from genonaut_lib.cli import (
     runs,
     scheduling,
     schema,
+    serve,
     servers,
     tags,
 )
@@ -67,7 +68,21 @@ def _root(
 ) -> None: ...
 
 
-for room in (servers, content, notebooks, plans, backfill, decisions, schema, bench, gallery, tags, bitmaps, runs):
+for room in (
+    servers,
+    content,
+    notebooks,
+    plans,
+    backfill,
+    decisions,
+    schema,
+    bench,
+    gallery,
+    tags,
+    bitmaps,
+    serve,
+    runs,
+):
     room.register(app)
 scheduling.register(app)
 
@@ -105,6 +120,12 @@ def code_of(error: GenonautError) -> int:
     """
     if isinstance(error, RunInterrupted):
         return INTERRUPTED if error.by == "SIGINT" else FAILED
-    if isinstance(error, TryLater) or (isinstance(error, NotebookFailed) and error.later):
+    if isinstance(error, TryLater) or (isinstance(error, NotebookFailed) and _goes_away(error.cause)):
         return TRY_LATER
     return REFUSED if isinstance(error, Refused) and not isinstance(error, DatabaseLost) else FAILED
+
+
+def _goes_away(cause: str | None) -> bool:
+    """Return whether what stopped a cell goes away by itself: another session at the same work, for one."""
+    kind = getattr(errors, cause or "", None)
+    return isinstance(kind, type) and issubclass(kind, TryLater)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from genonaut_lib.cli.bench_bitmaps import bitmaps
+from genonaut_lib.cli.bench_http import http
 from genonaut_lib.cli.options import AsJson, Env, err, out, print_json, print_table
 from genonaut_lib.content import generation
 from genonaut_lib.db import engine, guard
@@ -22,6 +23,7 @@ MOST_CASES = 20
 def register(parent: typer.Typer) -> None:
     """Add the commands of this room."""
     app.command()(bitmaps)
+    app.command()(http)
     parent.add_typer(app, name="bench", rich_help_panel="Measuring")
 
 

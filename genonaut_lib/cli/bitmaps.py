@@ -12,7 +12,6 @@ from genonaut_lib.db import engine, guard
 from genonaut_lib.migration import bitmap_health, bitmap_seal
 from genonaut_lib.migration.bitmap_health import BitmapStatus
 from genonaut_lib.migration.bitmap_seal import SealResult
-from genonaut_lib.runs.bitmap_upkeep import seal_figures, standing_figures
 from genonaut_lib.settings import load_settings
 
 DIFFERENT = 1
@@ -42,6 +41,8 @@ def status(env: Env = None, as_json: AsJson = False) -> None:
 
         genonaut bitmaps status --env demo --json
     """
+    from genonaut_lib.runs.bitmap_upkeep import standing_figures
+
     settings = load_settings(env)
     with engine.session(settings, writing=False) as connection:
         found = bitmap_health.status(connection)
@@ -72,6 +73,8 @@ def seal(
         genonaut bitmaps seal --env demo
         genonaut bitmaps seal --force --items 1000 --json
     """
+    from genonaut_lib.runs.bitmap_upkeep import seal_figures
+
     remember(confirm)
     settings = load_settings(env)
     with engine.session(settings) as connection:

@@ -14,8 +14,9 @@ from genonaut_lib.cli import answers
 from genonaut_lib.cli.options import AsJson, Env
 from genonaut_lib.db import engine, guard
 from genonaut_lib.db.engine import translated
+from genonaut_lib.gallery.answer import Answer, Explanation
 from genonaut_lib.gallery.counts import CountMode
-from genonaut_lib.gallery.gallery import Answer, Explanation, Gallery
+from genonaut_lib.gallery.gallery import Gallery
 from genonaut_lib.gallery.request import GalleryRequest
 from genonaut_lib.settings import Settings, load_settings
 

@@ -22,8 +22,8 @@ from genonaut_lib.migration import ledger
 from genonaut_lib.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from genonaut_lib.runs.audit.findings import Findings
     from genonaut_lib.runs.record_view import Record
+    from genonaut_lib.runs.records.audit.findings import Findings
 
 CONTRADICTED = 1
 MOST_PROBLEMS = 100
@@ -92,7 +92,7 @@ def show(
         genonaut runs show 3f2a --env demo --json
     """
     from genonaut_lib.runs.record_view import record_of
-    from genonaut_lib.runs.sealing import environment_folder
+    from genonaut_lib.runs.records.sealing import environment_folder
 
     settings = load_settings(env)
     with _database(settings, files_only) as connection:
@@ -134,8 +134,8 @@ def verify(
 
     Exit codes: 0 all is as it was sealed; 1 it is not; 2 refused.
     """
-    from genonaut_lib.runs import chain, signing
-    from genonaut_lib.runs.sealing import environment_folder
+    from genonaut_lib.runs.records import chain, signing
+    from genonaut_lib.runs.records.sealing import environment_folder
 
     settings = load_settings(env)
     trust = None if public_key is None else signing.trust_in(public_key)
@@ -161,9 +161,9 @@ def accept_ledger(
 
         genonaut runs accept-ledger 5f0c... --reason "dev database made anew" -e dev
     """
-    from genonaut_lib.runs import chain, signing
     from genonaut_lib.runs.engine import actor
-    from genonaut_lib.runs.sealing import environment_folder
+    from genonaut_lib.runs.records import chain, signing
+    from genonaut_lib.runs.records.sealing import environment_folder
 
     settings = load_settings(env)
     key, folder = signing.signing_key(settings), environment_folder(settings)

@@ -75,6 +75,12 @@ def start_redis(environment: str) -> str:
     return f"unix://{_redis_socket(folder)}"
 
 
+def redis_address(environment: str) -> str | None:
+    """Return the address of the environment's Redis, whether it runs now or not; None where it never did."""
+    folder = _folder(environment, "redis")
+    return f"unix://{_redis_socket(folder)}" if folder.is_dir() else None
+
+
 def status(environment: str) -> list[ServerState]:
     """Return the state of the environment's two embedded servers, without starting anything."""
     postgres, redis = _folder(environment, "postgres"), _folder(environment, "redis")

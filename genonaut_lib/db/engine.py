@@ -69,6 +69,13 @@ def redis_url(settings: Settings) -> str:
     return embedded.start_redis(settings.environment)
 
 
+def redis_address(settings: Settings) -> str | None:
+    """Return the address of the environment's Redis, whether it runs or not; None where it has none."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    return embedded.redis_address(settings.environment) if settings.servers.embedded else None
+
+
 def connect(settings: Settings, *, autocommit: bool = True, writing: bool = True) -> Connection:
     """Return an open session on the environment's database, in autocommit mode unless told otherwise.
 

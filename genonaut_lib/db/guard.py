@@ -108,6 +108,25 @@ def require_readable(connection: Connection) -> None:
             )
 
 
+def require_servable(connection: Connection, settings: Settings) -> None:
+    """Raise unless this is a gallery of this environment, and migrated so far that its pages can be read.
+
+    Nothing is written, so nothing need be confirmed. Raises NotAGallery, WrongEnvironment or CheckFailed.
+    """
+    marked = marked_environment(connection)
+    if marked is None:
+        raise NotAGallery(
+            f"This database is {kind_of(connection).value}.",
+            hint=f"`genonaut adopt --env {settings.environment}` takes a gallery in; an empty database wants content.",
+        )
+    if marked != settings.environment:
+        raise WrongEnvironment(
+            f"This database belongs to environment {marked!r}, the service runs for {settings.environment!r}.",
+            hint=f"Say --env {marked}, or point DATABASE_URL at the right database.",
+        )
+    require_readable(connection)
+
+
 def _require_confirmed(settings: Settings, marked: str | None, confirm: str | None) -> None:
     given = confirm or os.environ.get(CONFIRM_VARIABLE)
     if not (settings.protected or PRODUCTION in (marked, settings.environment)):

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg.adapt import AdaptersMap
 from psycopg_pool import AsyncConnectionPool
 
 from genonaut_lib.db import engine
@@ -21,16 +23,29 @@ AsyncConnection = psycopg.AsyncConnection[Any]
 Pool = AsyncConnectionPool[AsyncConnection]
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """How long a statement may wait for a lock, and a transaction for its next statement, in milliseconds."""
+
+    lock_ms: int
+    idle_ms: int
+
+
 @contextlib.asynccontextmanager
-async def open_pool(settings: Settings, *, sessions: int = 4) -> AsyncIterator[Pool]:
-    """Open a pool of at most `sessions` connections for a block, and close it."""
+async def open_pool(
+    settings: Settings, *, sessions: int = 4, adapters: AdaptersMap | None = None
+) -> AsyncIterator[Pool]:
+    """Open a pool of at most `sessions` connections for a block, and close it.
+
+    `adapters` say how values come and go in place of psycopg's own.
+    """
     pool: Pool = AsyncConnectionPool(
         engine.database_url(settings),
         min_size=1,
         max_size=sessions,
         open=False,
         configure=settle,
-        kwargs={"autocommit": True, "application_name": APPLICATION_NAME},
+        kwargs={"autocommit": True, "application_name": APPLICATION_NAME, "context": adapters},
     )
     async with pool:
         yield pool

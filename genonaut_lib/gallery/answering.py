@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from genonaut_lib.db.pool import AsyncConnection, Pool
@@ -9,13 +10,14 @@ from genonaut_lib.gallery import counts
 from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from genonaut_lib.gallery.bitmaps.standing import Standing
 from genonaut_lib.gallery.choice import Choice
+from genonaut_lib.gallery.costs import Features
 from genonaut_lib.gallery.counting import counting_strategy
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total, exactly
 from genonaut_lib.gallery.facets import Facets, exact_facets
 from genonaut_lib.gallery.feedback import Feedback
 from genonaut_lib.gallery.knowledge import Known
 from genonaut_lib.gallery.page import Page, read_page
-from genonaut_lib.gallery.planner import choose_for_count
+from genonaut_lib.gallery.planner import choose_for_count, features
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.gallery.reading import reading, timed
 from genonaut_lib.gallery.sightings import seen_in_count
@@ -61,6 +63,11 @@ class Answering:
         self._feedback = feedback
         self._bitmaps = Bitmaps(settings.bitmaps)
 
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes of bitmaps are kept between requests."""
+        return self._bitmaps.kept_bytes
+
     async def answer(self, asked: Asked) -> tuple[Page, Total]:
         """Return the page and its total, of one snapshot.
 
@@ -80,6 +87,12 @@ class Answering:
         limit_ms = self._knobs.statement_timeout_ms
         async with reading(self._pool, limit_ms, one_snapshot=True, by_bitmaps=True) as connection:
             return await exact_facets(connection, self._bitmaps, query, top)
+
+    async def totals(self, queries: Sequence[GalleryQuery]) -> list[int]:
+        """Return how many items each query means, of one snapshot; raise BitmapsUnavailable where they cannot say."""
+        limit_ms = self._knobs.statement_timeout_ms
+        async with reading(self._pool, limit_ms, one_snapshot=True, by_bitmaps=True) as connection:
+            return [await self._bitmaps.total(connection, query) for query in queries]
 
     async def _page(self, connection: AsyncConnection, asked: Asked) -> tuple[Page, Total | None]:
         """Return the page, and the total where the bitmaps gave it in the same pass, whatever kind was asked for."""
@@ -120,3 +133,11 @@ def _whole(asked: Asked, page: Page) -> Total | None:
     if asked.is_stale or page.has_next or not begins:
         return None
     return exactly((query.page - 1) * query.page_size + len(page.rows))
+
+
+def work_of(asked: Asked) -> Mapping[str, Features]:
+    """Return what each strategy that could answer would have to do for the page; nothing where no statistics tell."""
+    statistics = asked.known.statistics
+    if statistics is None or statistics.refreshed_at is None:
+        return {}
+    return features(asked.query, statistics, asked.bitmaps, totals=asked.count in EXACTLY)

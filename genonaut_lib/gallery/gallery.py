@@ -7,9 +7,9 @@ import secrets
 import time
 import uuid
 from collections.abc import AsyncIterator, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
 from psycopg import sql
 
@@ -17,18 +17,20 @@ from genonaut_lib.db.pool import AsyncConnection, Pool, open_pool
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import BitmapsUnavailable, CursorKeyMissing, InvalidInput, ViewMissing
 from genonaut_lib.gallery import labels
-from genonaut_lib.gallery.answering import EXACTLY, Answering, Asked
-from genonaut_lib.gallery.bitmaps.standing import Standing, Unready
+from genonaut_lib.gallery.answer import Answer, Explanation
+from genonaut_lib.gallery.answering import EXACTLY, Answering, Asked, work_of
+from genonaut_lib.gallery.bitmaps.standing import Ready, Standing, Unready
 from genonaut_lib.gallery.clauses import shape_of, values_of
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total, exactly
 from genonaut_lib.gallery.cursor import Signer, open_signer
 from genonaut_lib.gallery.facets import Facets, facets
 from genonaut_lib.gallery.feedback import Feedback
+from genonaut_lib.gallery.holdings import Holdings, count_holdings, holdings_of, queries_of
 from genonaut_lib.gallery.knowledge import NOTHING_KNOWN, Knowledge, Known
 from genonaut_lib.gallery.page import Page
 from genonaut_lib.gallery.planner import Choice, choose, choose_for_count, choose_with_total, require_few_tags
 from genonaut_lib.gallery.query import GalleryQuery
-from genonaut_lib.gallery.reading import reading, timed
+from genonaut_lib.gallery.reading import asking, reading, timed
 from genonaut_lib.gallery.request import GalleryRequest, to_query
 from genonaut_lib.gallery.sightings import seen_in_count, seen_on_page
 from genonaut_lib.gallery.statement import page_text
@@ -38,34 +40,6 @@ from genonaut_lib.settings import Settings
 
 _NOBODYS = Signer(secrets.token_bytes(32))
 """Stands where no cursor is to be read: a gallery without a key is read all the same."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A page with all that is said about it.
-
-    Cursors are None where there is no such page, and where there is no key to sign them with.
-    `milliseconds` has `plan`, `page`, `count` if there was one, and `total`, which is more than their
-    sum: it includes waiting for a session. `statistics_at` is the age of what the planner went by, None
-    where there are no statistics.
-    """
-
-    page: Page
-    total: Total
-    choice: Choice
-    next_cursor: str | None = None
-    previous_cursor: str | None = None
-    milliseconds: Mapping[str, float] = field(default_factory=dict)
-    statistics_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A query's choice, and the document of EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) for its page."""
-
-    query: GalleryQuery
-    choice: Choice
-    document: tuple[Mapping[str, Any], ...]
 
 
 class Gallery:
@@ -100,12 +74,17 @@ class Gallery:
         """End what goes on beside requests; the pool is its owner's to close."""
         await self._knowledge.close()
 
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes of bitmaps this process keeps between requests."""
+        return self._answering.kept_bytes
+
     async def query_of(self, request: GalleryRequest) -> GalleryQuery:
         """Return the query that a request means; its viewer may be a username.
 
         Raises what `request.to_query` raises, and CursorKeyMissing for a cursor where there is no key.
         """
-        async with self._pool.connection() as connection:
+        async with self._asking() as connection:
             if isinstance(request.viewer, str):
                 request = replace(request, viewer=await labels.viewer_named(connection, request.viewer))
             signer = _NOBODYS if request.cursor is None else await self._sign(connection)
@@ -130,20 +109,28 @@ class Gallery:
             page, total = Page(), NOT_COUNTED if count is CountMode.NONE else exactly(0)
         following, previous = await self._cursors(query, page)
         asked.parts["total"] = (time.perf_counter() - started) * 1000
-        return Answer(page, total, asked.choice, following, previous, asked.parts, asked.known.refreshed_at)
+        refreshed_at, shape = asked.known.refreshed_at, shape_of(query)
+        return Answer(page, total, asked.choice, following, previous, asked.parts, refreshed_at, shape)
 
     async def explain(
-        self, query: GalleryQuery, strategy: str | None = None, *, limit_ms: int | None = None
+        self,
+        query: GalleryQuery,
+        strategy: str | None = None,
+        *,
+        count: CountMode = CountMode.NONE,
+        limit_ms: int | None = None,
     ) -> Explanation:
         """Execute the page of a query under EXPLAIN, in a read-only transaction under a time limit.
 
         Where the bitmaps would answer, the best strategy that is a statement is explained in their place,
-        and the choice says so. The limit is `planner.statement_timeout_ms` unless another is given. Raises
-        as `page` does, and InvalidInput for a query that reads no source.
+        and the choice says so. `count` is what the page would be asked with; its total is not counted here.
+        The limit is `planner.statement_timeout_ms` unless another is given. Raises as `page` does, and
+        InvalidInput for a query that reads no source.
         """
         if not query.sources:
             raise InvalidInput("The query reads no source, so there is nothing to explain.", hint="Select a source.")
-        choice = self._stated(await self._planned(query, CountMode.NONE, strategy))
+        asked = await self._planned(query, count, strategy)
+        choice = self._stated(asked)
         page = sql.SQL(page_text(shape_of(query), choice.strategy).decode())
         statement = block("explain", "analyzed").sql(statement=page)
         limit = self._knobs.statement_timeout_ms if limit_ms is None else limit_ms
@@ -151,7 +138,7 @@ class Gallery:
             cursor = await connection.execute(statement, values_of(query, choice.ranked or None), prepare=False)
             row = await cursor.fetchone()
         assert row is not None
-        return Explanation(query, choice, tuple(row[0]))
+        return Explanation(query, choice, tuple(row[0]), asked.choice, work_of(asked))
 
     async def facets(self, query: GalleryQuery, top: int = 50) -> Facets:
         """Return the `top` tags of all items the query means, its page and order ignored.
@@ -168,12 +155,30 @@ class Gallery:
             except BitmapsUnavailable:
                 self._knowledge.look_at_bitmaps_soon()
         choice = choose(query, known.statistics, self._knobs, feedback=self._feedback)
-        async with self._pool.connection() as connection:
+        async with self._asking() as connection:
             return await facets(connection, query, top=top, budget_ms=self._knobs.count_budget_ms, choice=choice)
+
+    async def resumed(self, query: GalleryQuery, cursor: str) -> GalleryQuery:
+        """Return a query with the place that a cursor of its means; raises as `query_of` does for a cursor."""
+        signer = self._signer or await self._open_signer()
+        return signer.decode(cursor, query)
+
+    async def holdings(self, viewer: uuid.UUID | None) -> Holdings:
+        """Return how many items a viewer may see, exactly and of one moment; None is nobody in particular.
+
+        A few milliseconds where the tag bitmap index serves, else a pass over all items. Raises QueryTimedOut.
+        """
+        if isinstance((await self._knowledge.current()).bitmaps, Ready):
+            try:
+                return holdings_of(await self._answering.totals(queries_of(viewer)))
+            except BitmapsUnavailable:
+                self._knowledge.look_at_bitmaps_soon()
+        async with reading(self._pool, self._knobs.statement_timeout_ms, one_snapshot=False) as connection:
+            return await count_holdings(connection, viewer)
 
     async def tag_names(self, tags: Collection[uuid.UUID]) -> Mapping[uuid.UUID, str]:
         """Return the names of tags by id; a tag that is no more has none."""
-        async with self._pool.connection() as connection:
+        async with self._asking() as connection:
             return await labels.tag_names(connection, tags)
 
     async def _planned(self, query: GalleryQuery, count: CountMode, strategy: str | None) -> Asked:
@@ -257,8 +262,11 @@ class Gallery:
         )
 
     async def _open_signer(self) -> Signer:
-        async with self._pool.connection() as connection:
+        async with self._asking() as connection:
             return await self._sign(connection)
+
+    def _asking(self) -> contextlib.AbstractAsyncContextManager[AsyncConnection]:
+        return asking(self._pool, self._knobs.statement_timeout_ms)
 
     async def _sign(self, connection: AsyncConnection) -> Signer:
         if self._signer is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
 from dataclasses import dataclass, replace
@@ -68,7 +69,7 @@ class Knowledge:
         self._renew_after_s = renew_after_s
         self._bitmaps = bitmaps or BitmapSettings()
         self._known: Known | None = None
-        self._first_look = asyncio.Lock()
+        self._first_look: asyncio.Task[Known] | None = None
         self._renewal: asyncio.Task[None] | None = None
 
     async def current(self) -> Known:
@@ -78,7 +79,8 @@ class Knowledge:
             return await self._looked_once()
         is_due = self._is_old(known) or time.monotonic() > known.bitmaps_due
         if is_due and (self._renewal is None or self._renewal.done()):
-            self._renewal = asyncio.create_task(self._renew(known))
+            # In a context of its own, since what it takes is none of the request's that it was started beside.
+            self._renewal = asyncio.create_task(self._renew(known), context=contextvars.Context())
         return known
 
     def look_at_bitmaps_soon(self) -> None:
@@ -89,20 +91,25 @@ class Knowledge:
 
     async def close(self) -> None:
         """End a renewal that is under way."""
-        if self._renewal is not None:
-            self._renewal.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._renewal
+        for task in (self._first_look, self._renewal):
+            if task is not None and not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
     def _is_old(self, known: Known) -> bool:
         limit = self._renew_after_s if known.refreshed_at is not None else min(RETRY_S, self._renew_after_s)
         return time.monotonic() - known.looked_at > limit
 
     async def _looked_once(self) -> Known:
-        async with self._first_look:
-            if self._known is None:
-                self._known = await self._look(None)
-            return self._known
+        """Look for all who ask meanwhile: a database that is away is waited for together, not by one after another."""
+        if self._first_look is None or self._first_look.done():
+            self._first_look = asyncio.create_task(self._look_first(), context=contextvars.Context())
+        return await asyncio.shield(self._first_look)
+
+    async def _look_first(self) -> Known:
+        self._known = await self._look(None)
+        return self._known
 
     async def _renew(self, known: Known) -> None:
         try:

@@ -152,7 +152,7 @@ def tags_of(request: GalleryRequest, words: Mapping[str, tuple[str, ...]], resol
     choose from. Raises UnknownTag when the request is not lenient and a word means nothing.
     """
     if resolved.unknown and not request.lenient:
-        raise _unknown(words, resolved)
+        raise unknown_tags(words, resolved)
     found = {
         field: frozenset(resolved.found[word] for word in several if word in resolved.found)
         for field, several in words.items()
@@ -257,7 +257,7 @@ def _too_many(field: str, does: str, max_tags: int) -> InvalidInput:
     return InvalidInput(problem, hint="Name fewer, or raise the knob planner.max_tags.", field=field)
 
 
-def _unknown(words: Mapping[str, tuple[str, ...]], resolved: Resolved) -> UnknownTag:
+def unknown_tags(words: Mapping[str, tuple[str, ...]], resolved: Resolved) -> UnknownTag:
     """Return the refusal of unknown words: it names all of them, and carries the first with its near names."""
     missing = [(field, word) for field, several in words.items() for word in several if word in resolved.unknown]
     field, word = missing[0]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import enum
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, UnaryExpression, and_, bindparam, func, or_
+from sqlalchemy import ColumnElement, UnaryExpression, and_, bindparam, func, or_, select
 from sqlalchemy.types import BigInteger, Integer, String
 
 from genonaut_lib.db.schema import tags
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.gallery.compiling import text_of
+from genonaut_lib.gallery.query import MAX_REACH
 from genonaut_lib.gallery.tag_rows import BY_NAME, Tag, count_of, storable, tag_rows
 from genonaut_lib.vocabulary import ContentSource, canonical_tag_name
 
@@ -78,9 +79,12 @@ class TagListing:
     def __post_init__(self) -> None:
         object.__setattr__(self, "search", canonical_tag_name(storable(self.search, "search")))
         if not 1 <= self.page_size <= MOST_TAGS:
-            raise InvalidInput(f"page_size is {self.page_size}, and must be from 1 to {MOST_TAGS}.")
-        if self.page < 1:
-            raise InvalidInput(f"page is {self.page}; pages count from 1.")
+            problem = f"page_size is {self.page_size}, and must be from 1 to {MOST_TAGS}."
+            raise InvalidInput(problem, field="page_size")
+        last = MAX_REACH // self.page_size
+        if not 1 <= self.page <= last:
+            problem = f"page is {self.page}; pages count from 1, those of {self.page_size} tags to {last}."
+            raise InvalidInput(problem, field="page")
         if self.page > 1 and self.after is not None:
             raise InvalidInput("A page of tags lies after a place or has a number: give one of the two.")
         if self.after is not None and self.after.value is None and self.sort is not TagSort.COUNT:
@@ -111,19 +115,12 @@ class _Shape:
 
 def listing_text(listing: TagListing) -> bytes:
     """Return the text of a listing's statement; it yields one row more than the page if there are more."""
-    place = listing.after
-    return _text(
-        _Shape(
-            sort=listing.sort,
-            descending=listing.descending,
-            source=listing.source,
-            search_by=listing.search_by if listing.search else None,
-            has_min=listing.min_count is not None,
-            has_max=listing.max_count is not None,
-            has_place=place is not None,
-            from_null=place is not None and place.value is None,
-        )
-    )
+    return _text(_shape_of(listing))
+
+
+def total_text(listing: TagListing) -> bytes:
+    """Return the text of the statement that counts the tags of all pages, as `number`; it binds the same values."""
+    return _total_text(_shape_of(replace(listing, sort=TagSort.NAME, descending=False, page=1, after=None)))
 
 
 def listing_values(listing: TagListing) -> dict[str, Any]:
@@ -146,11 +143,31 @@ def page_of(listing: TagListing, found: list[Tag]) -> TagPage:
     return TagPage(shown, _place_of(listing, shown[-1]) if len(found) > listing.page_size else None)
 
 
+def _shape_of(listing: TagListing) -> _Shape:
+    place = listing.after
+    return _Shape(
+        sort=listing.sort,
+        descending=listing.descending,
+        source=listing.source,
+        search_by=listing.search_by if listing.search else None,
+        has_min=listing.min_count is not None,
+        has_max=listing.max_count is not None,
+        has_place=place is not None,
+        from_null=place is not None and place.value is None,
+    )
+
+
 @functools.cache
 def _text(shape: _Shape) -> bytes:
     statement = tag_rows().where(*_searched(shape), *_bounded(shape), *_beyond(shape)).order_by(*_order(shape))
     rows, offset = bindparam("rows", type_=Integer), bindparam("offset", type_=Integer)
     return text_of(statement.limit(rows).offset(offset))
+
+
+@functools.cache
+def _total_text(shape: _Shape) -> bytes:
+    held = tag_rows().where(*_searched(shape), *_bounded(shape)).subquery("held")
+    return text_of(select(func.count().label("number")).select_from(held))
 
 
 def _value(shape: _Shape) -> ColumnElement[Any]:

@@ -114,7 +114,8 @@ async def fetched(connection: AsyncConnection, text: bytes, values: Mapping[str,
 def storable(text: str, what: str) -> str:
     """Return a text that PostgreSQL can compare with; raise InvalidInput for one that it cannot even take."""
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise InvalidInput(f"The {what} holds a NUL character or half a surrogate pair, which no tag does.")
+        problem = f"The {what} holds a NUL character or half a surrogate pair, which no tag does."
+        raise InvalidInput(problem, field=what)
     return text
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     all_,
+    and_,
     any_,
     bindparam,
     distinct,
@@ -32,7 +33,7 @@ from sqlalchemy.types import Integer, Uuid
 
 from genonaut_lib.db.pool import AsyncConnection
 from genonaut_lib.db.schema import tag_parents, tags
-from genonaut_lib.errors import HierarchyTooLarge, InvalidInput
+from genonaut_lib.errors import HierarchyTooLarge, InvalidInput, TagNotFound
 from genonaut_lib.gallery.compiling import text_of
 from genonaut_lib.gallery.tag_rows import BY_NAME, Tag, fetched, tag_of, tag_rows
 
@@ -77,19 +78,19 @@ async def roots(connection: AsyncConnection, *, lone: bool = False, most: int = 
 
 
 async def parents(connection: AsyncConnection, tag: uuid.UUID) -> tuple[Tag, ...]:
-    """Return the tags one step up, by name; raise InvalidInput for an unknown tag."""
+    """Return the tags one step up, by name; raise TagNotFound for an unknown tag."""
     return tuple(tag_of(row) for row in await _of_known(connection, _step_text(up=True), tag))
 
 
 async def children(connection: AsyncConnection, tag: uuid.UUID) -> tuple[Tag, ...]:
-    """Return the tags one step down, by name; raise InvalidInput for an unknown tag."""
+    """Return the tags one step down, by name; raise TagNotFound for an unknown tag."""
     return tuple(tag_of(row) for row in await _of_known(connection, _step_text(up=False), tag))
 
 
 async def ancestors(connection: AsyncConnection, tag: uuid.UUID, *, most: int = MOST_NODES) -> tuple[Relative, ...]:
     """Return every tag above, nearest first, then by name.
 
-    Raises InvalidInput for an unknown tag, HierarchyTooLarge for more than `most`.
+    Raises TagNotFound for an unknown tag, HierarchyTooLarge for more than `most`.
     """
     return await _relatives(connection, tag, up=True, most=most)
 
@@ -97,19 +98,37 @@ async def ancestors(connection: AsyncConnection, tag: uuid.UUID, *, most: int = 
 async def descendants(connection: AsyncConnection, tag: uuid.UUID, *, most: int = MOST_NODES) -> tuple[Relative, ...]:
     """Return every tag below, nearest first, then by name.
 
-    Raises InvalidInput for an unknown tag, HierarchyTooLarge for more than `most`.
+    Raises TagNotFound for an unknown tag, HierarchyTooLarge for more than `most`.
     """
     return await _relatives(connection, tag, up=False, most=most)
 
 
-async def hierarchy(connection: AsyncConnection, *, most: int = MOST_NODES) -> Hierarchy:
-    """Return the whole forest with its counts, as it was at one moment.
+async def hierarchy(
+    connection: AsyncConnection, *, root: uuid.UUID | None = None, depth: int | None = None, most: int = MOST_NODES
+) -> Hierarchy:
+    """Return the whole forest with its counts, or a part of it, as it was at one moment.
 
-    Raises HierarchyTooLarge for more than `most` tags.
+    `root` leaves that tag and what lies below it, `depth` what is at most so many steps below it, or below
+    the roots; edges are those between tags that are left. Raises TagNotFound for an unknown root,
+    InvalidInput for a negative depth, HierarchyTooLarge for more than `most` tags.
     """
-    rows = _within(await fetched(connection, _forest_text(), {"most": most + 1}), most)
-    edges = tuple(Edge(row["id"], parent) for row in rows for parent in row["parents"])
+    if depth is not None and depth < 0:
+        raise InvalidInput(f"depth is {depth}, and counts from 0.", field="depth")
+    rows = await fetched(connection, *_part(root, depth, most))
+    if root is not None and not rows:
+        raise _unknown(root, "root")
+    nodes = {row["id"] for row in _within(rows, most)}
+    edges = tuple(Edge(row["id"], parent) for row in rows for parent in row["parents"] if parent in nodes)
     return Hierarchy(tuple(tag_of(row) for row in rows), edges)
+
+
+def _part(root: uuid.UUID | None, depth: int | None, most: int) -> tuple[bytes, dict[str, Any]]:
+    """Return the statement of the forest or a part of it, and its values."""
+    if root is None and depth is None:
+        return _forest_text(), {"most": most + 1}
+    # Whatever is more than `most` steps away has more than `most` tags above it.
+    deepest = most if depth is None else min(depth, most)
+    return _part_text(rooted=root is not None), {"tag": root, "deepest": deepest, "most": most + 1}
 
 
 async def _relatives(connection: AsyncConnection, tag: uuid.UUID, *, up: bool, most: int) -> tuple[Relative, ...]:
@@ -124,8 +143,13 @@ async def _of_known(
     values = {"tag": tag} if most is None else {"tag": tag, "most": most + 1}
     rows = await fetched(connection, text, values)
     if not rows and not await fetched(connection, _known_text(), {"tag": tag}):
-        raise InvalidInput(f"There is no tag with the id {tag}.", hint="List the tags, or look it up by its name.")
+        raise _unknown(tag, "tag_id")
     return rows if most is None else _within(rows, most)
+
+
+def _unknown(tag: uuid.UUID, field: str) -> TagNotFound:
+    hint = "List the tags, or look it up by its name."
+    return TagNotFound(f"There is no tag with the id {tag}.", hint=hint, field=field)
 
 
 def _within(rows: Sequence[DictRow], most: int) -> Sequence[DictRow]:
@@ -158,14 +182,34 @@ def _step_text(*, up: bool) -> bytes:
 
 @functools.cache
 def _forest_text() -> bytes:
-    above = select(_PARENT).where(tags.c.id == _CHILD).order_by(_PARENT).scalar_subquery()
     related = or_(exists().where(tags.c.id == _CHILD), exists().where(tags.c.id == _PARENT))
-    return text_of(_bounded(tag_rows(func.array(above).label("parents")).where(related)))
+    return text_of(_bounded(tag_rows(_above()).where(related)))
+
+
+@functools.cache
+def _part_text(*, rooted: bool) -> bytes:
+    start = array([_TAG]) if rooted else _every_root()
+    walk = _walk(*_ends(up=False), start, bindparam("deepest", type_=Integer))
+    met = select(func.unnest(walk.c.frontier).label("id")).subquery("met")
+    return text_of(_bounded(tag_rows(_above()).join_from(tags, met, met.c.id == tags.c.id)))
+
+
+def _above() -> ColumnElement[Any]:
+    """The ids of a tag's parents."""
+    found = select(_PARENT).where(tags.c.id == _CHILD).order_by(_PARENT).scalar_subquery()
+    return func.array(found).label("parents")
+
+
+def _every_root() -> ColumnElement[Any]:
+    """The ids of all tags that have children and no parent; null where there is none, and nothing is met from there."""
+    top = tags.alias("top")
+    is_root = and_(exists().where(top.c.id == _PARENT), ~exists().where(top.c.id == _CHILD))
+    return select(func.array_agg(top.c.id)).where(is_root).scalar_subquery()
 
 
 @functools.cache
 def _walk_text(*, up: bool) -> bytes:
-    walk = _walk(*_ends(up))
+    walk = _walk(*_ends(up), array([_TAG]))
     met = (
         select(func.unnest(walk.c.frontier).label("id"), walk.c.depth).where(walk.c.depth > _number(0)).subquery("met")
     )
@@ -173,20 +217,23 @@ def _walk_text(*, up: bool) -> bytes:
     return text_of(_bounded(statement))
 
 
-def _walk(known: Column[Any], reached: Column[Any]) -> CTE:
-    """Return the tags a tag leads to, a row for each depth: the tags new at it, and all met so far.
+def _walk(
+    known: Column[Any], reached: Column[Any], start: ColumnElement[Any], deepest: ColumnElement[int] | None = None
+) -> CTE:
+    """Return the tags that some lead to, a row for each depth up to the deepest: the tags new at it, and all met.
 
     Ways are not followed but tags, so that many ways to one tag cost no more than one.
     """
-    start = select(array([_TAG]).label("frontier"), array([_TAG]).label("seen"), _number(0).label("depth"))
-    walk = start.cte("walk", recursive=True)
+    first = select(start.label("frontier"), start.label("seen"), _number(0).label("depth"))
+    walk = first.cte("walk", recursive=True)
     fresh = (
         select(func.array_agg(distinct(reached)).label("reached"))
         .where(known == any_(walk.c.frontier), reached != all_(walk.c.seen))
         .lateral("fresh")
     )
     deeper = select(fresh.c.reached, walk.c.seen.op("||")(fresh.c.reached), walk.c.depth + _number(1))
-    return walk.union_all(deeper.select_from(walk.join(fresh, fresh.c.reached.is_not(None))))
+    deeper = deeper.select_from(walk.join(fresh, fresh.c.reached.is_not(None)))
+    return walk.union_all(deeper if deepest is None else deeper.where(walk.c.depth < deepest))
 
 
 def _ends(up: bool) -> tuple[Column[Any], Column[Any]]:

@@ -22,6 +22,7 @@ from genonaut_lib.gallery.tag_listing import (
     listing_text,
     listing_values,
     page_of,
+    total_text,
 )
 from genonaut_lib.gallery.tag_rows import BY_NAME, Tag, TagCount, count_of, fetched, storable, tag_of, tag_rows
 from genonaut_lib.gallery.tag_tree import (
@@ -47,18 +48,34 @@ async def list_tags(connection: AsyncConnection, listing: TagListing) -> TagPage
     return page_of(listing, [tag_of(row) for row in rows])
 
 
+async def count_tags(connection: AsyncConnection, listing: TagListing) -> int:
+    """Return how many tags the pages of a listing hold together, wherever its page lies.
+
+    Raises StatisticsMissing where the database has no table of statistics.
+    """
+    rows = await fetched(connection, total_text(listing), listing_values(listing))
+    return int(rows[0]["number"])
+
+
 async def popular(
-    connection: AsyncConnection, limit: int, source: ContentSource | None = None, min_cardinality: int = 0
+    connection: AsyncConnection,
+    limit: int,
+    source: ContentSource | None = None,
+    min_cardinality: int = 0,
+    *,
+    min_shown: int = 0,
 ) -> tuple[Tag, ...]:
     """Return the tags that most items show, in a source or in both together; ties by name.
 
     Sorted by `display_count`, so that nobody's private items make a tag popular; `min_cardinality`
-    bounds the number of all items. Tags whose counts are not known are left out. Raises InvalidInput
-    for a limit out of range, StatisticsMissing where the database has no table of statistics.
+    bounds the number of all items, `min_shown` that of the items everybody may see, which is the one to
+    hand to strangers. Tags whose counts are not known are left out. Raises InvalidInput for a limit out
+    of range, StatisticsMissing where the database has no table of statistics.
     """
     if not 1 <= limit <= MOST_TAGS:
-        raise InvalidInput(f"limit is {limit}, and must be from 1 to {MOST_TAGS}.")
-    rows = await fetched(connection, _popular_text(source), {"least": min_cardinality, "limit": limit})
+        raise InvalidInput(f"limit is {limit}, and must be from 1 to {MOST_TAGS}.", field="limit")
+    values = {"least": min_cardinality, "least_shown": min_shown, "limit": limit}
+    rows = await fetched(connection, _popular_text(source), values)
     return tuple(tag_of(row) for row in rows)
 
 
@@ -81,9 +98,11 @@ async def tag_by_name(connection: AsyncConnection, text: str) -> Tag | None:
 
 @functools.cache
 def _popular_text(source: ContentSource | None) -> bytes:
+    shown = count_of(source, "display_count")
     enough = count_of(source, "cardinality") >= bindparam("least", type_=BigInteger)
-    order = (count_of(source, "display_count").desc(), BY_NAME.asc())
-    return text_of(tag_rows().where(enough).order_by(*order).limit(bindparam("limit", type_=Integer)))
+    seen = shown >= bindparam("least_shown", type_=BigInteger)
+    order = (shown.desc(), BY_NAME.asc())
+    return text_of(tag_rows().where(enough, seen).order_by(*order).limit(bindparam("limit", type_=Integer)))
 
 
 @functools.cache
@@ -111,6 +130,6 @@ def _rank(place: int) -> ColumnElement[int]:
 
 __all__ = [
     "MOST_TAGS", "Edge", "Hierarchy", "Relative", "Tag", "TagCount", "TagListing", "TagPage", "TagPlace", "TagSearch",
-    "TagSort", "ancestors", "children", "descendants", "hierarchy", "list_tags", "parents", "popular", "roots",
-    "tag_by_id", "tag_by_name",
+    "TagSort", "ancestors", "children", "count_tags", "descendants", "hierarchy", "list_tags", "parents", "popular",
+    "roots", "tag_by_id", "tag_by_name",
 ]  # fmt: skip

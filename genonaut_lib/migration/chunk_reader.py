@@ -12,7 +12,7 @@ from psycopg import errors
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import Block, block
 from genonaut_lib.migration.comparison import Chunk, Comparison, Mismatch, Reading, Sums
-from genonaut_lib.settings import ThrottleSettings
+from genonaut_lib.migration_settings import ThrottleSettings
 
 LEAF = 64
 """Ranges of so few ids are not halved further; their keys are listed."""

@@ -15,7 +15,7 @@ from operator import itemgetter
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration.readings import Answer, Archiver, Readings, Replica, Slot, Vacuum, Wait, read
-from genonaut_lib.settings import PressureSettings
+from genonaut_lib.migration_settings import PressureSettings
 
 _MIB = 1024 * 1024
 _RATE_OVER_S = 0.5

@@ -16,7 +16,7 @@ import psycopg
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.settings import PressureSettings
+from genonaut_lib.migration_settings import PressureSettings
 
 
 @dataclass(frozen=True)

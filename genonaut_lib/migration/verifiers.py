@@ -15,7 +15,8 @@ from genonaut_lib.db.statements import block
 from genonaut_lib.migration.backfill import Progress
 from genonaut_lib.migration.chunk_reader import ChunkReader
 from genonaut_lib.migration.comparison import Chunk, Comparison, Reading, left_open
-from genonaut_lib.settings import Settings, ThrottleSettings
+from genonaut_lib.migration_settings import ThrottleSettings
+from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource
 
 REPORT_S = 0.25

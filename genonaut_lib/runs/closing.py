@@ -18,10 +18,11 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import DatabaseUnreachable, RecordNotSealed, RecordsBusy, RunDisowned
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunStart
-from genonaut_lib.runs import report, sealing
+from genonaut_lib.runs import report
 from genonaut_lib.runs.ending import Ending
-from genonaut_lib.runs.redaction import Redactor
-from genonaut_lib.runs.sealing import Opened
+from genonaut_lib.runs.records import sealing
+from genonaut_lib.runs.records.sealing import Opened
+from genonaut_lib.runs.secrets.redaction import Redactor
 from genonaut_lib.settings import Settings
 
 PATIENCE_S = 3.0

@@ -23,11 +23,13 @@ from genonaut_lib.db import engine, guard
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunStart
-from genonaut_lib.runs import job, reaper, references, report, sealing
+from genonaut_lib.runs import job, reaper, report
 from genonaut_lib.runs.job import Job
 from genonaut_lib.runs.pulse import beating
 from genonaut_lib.runs.record_file import require_room, sweep
-from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.records import sealing
+from genonaut_lib.runs.secrets import references
+from genonaut_lib.runs.secrets.redaction import Redactor
 from genonaut_lib.runs.stops import Limits, listening
 from genonaut_lib.settings import Settings, nearest, project_root
 
@@ -124,7 +126,7 @@ def run_notebook(settings: Settings, request: RunRequest) -> RunResult:
 
     Raises InvalidInput for bad parameters, NoRoom and the guard's refusals before anything ran.
     Once it ran, its record is kept and named: NotebookFailed when a cell raised, KernelDied,
-    DeadlineExceeded, RecordUnwritable, RunInterrupted at a signal (SIGINT, SIGTERM or SIGHUP),
+    RunOverdue, RecordUnwritable, RunInterrupted at a signal (SIGINT, SIGTERM or SIGHUP),
     LedgerBehind when it ended well and the ledger could not be told.
     """
     path = notebook_path(request.notebook)

@@ -20,7 +20,7 @@ from genonaut_lib.runs.client import RecordedClient
 from genonaut_lib.runs.ending import OK, ending_of
 from genonaut_lib.runs.record import Record, Target
 from genonaut_lib.runs.record_file import HANDLER, path_of
-from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.secrets.redaction import Redactor
 from genonaut_lib.runs.stops import Limits, listening
 from genonaut_lib.settings import load_settings
 
@@ -33,7 +33,7 @@ def execute(nb: Any, kernel_name: str, output_path: str | None, options: Mapping
     """Execute a notebook and return it; `options` are papermill's, and those of `GenonautEngine`.
 
     A cell that raised is left to papermill to report. Raises DeadKernelError when the kernel is gone,
-    RunInterrupted at a signal, DeadlineExceeded, and RecordUnwritable or OSError when the disk is full.
+    RunInterrupted at a signal, RunOverdue, and RecordUnwritable or OSError when the disk is full.
     """
     shown = {name: options.get(name, default) for name, default in (("progress_bar", True), ("log_output", False))}
     with listening() as orders:

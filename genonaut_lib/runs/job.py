@@ -20,9 +20,9 @@ from genonaut_lib.runs.ending import DEAD, OK, Ending, ending_of
 from genonaut_lib.runs.kernel import engine_options
 from genonaut_lib.runs.kernel_log import KernelLog
 from genonaut_lib.runs.record import Target
-from genonaut_lib.runs.redacted import redacted
-from genonaut_lib.runs.redaction import Redactor
-from genonaut_lib.runs.sealing import Opened
+from genonaut_lib.runs.records.sealing import Opened
+from genonaut_lib.runs.secrets.redacted import redacted
+from genonaut_lib.runs.secrets.redaction import Redactor
 from genonaut_lib.runs.session import RUN_VARIABLE
 from genonaut_lib.runs.stops import Limits
 from genonaut_lib.settings import ENVIRONMENT_VARIABLE, Settings, project_root

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.secrets.redaction import Redactor
 
 CHUNK = 65_536
 LAST_WORDS_S = 2.0
@@ -45,8 +46,18 @@ class KernelLog:
             thread.join(LAST_WORDS_S)
 
     def _take(self, outlet: int) -> None:
+        with os.fdopen(outlet, "rb", buffering=0) as pipe:
+            try:
+                self._copy(pipe)
+            finally:
+                # On a full disk the log ends, and the thread with its error; but a pipe that nobody reads would hold up
+                # the kernel itself.
+                while pipe.read(CHUNK):
+                    continue
+
+    def _copy(self, pipe: io.FileIO) -> None:
         waiting = b""
-        with os.fdopen(outlet, "rb", buffering=0) as pipe, self.file.open("ab", buffering=0) as log:
+        with self.file.open("ab", buffering=0) as log:
             while chunk := pipe.read(CHUNK):
                 ready, waiting = self._redactor.begin(waiting + chunk)
                 log.write(ready)

@@ -14,10 +14,11 @@ from typing import Any
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunRecord
-from genonaut_lib.runs import closing, sealing
+from genonaut_lib.runs import closing
 from genonaut_lib.runs.ending import LOST, STATES, Ending
 from genonaut_lib.runs.record_file import as_bytes, mend, read_record, status_of, sweep, write_atomically
-from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.records import sealing
+from genonaut_lib.runs.secrets.redaction import Redactor
 from genonaut_lib.settings import Settings
 
 GONE = "The process that ran it is gone; nobody was left to say how it ended."

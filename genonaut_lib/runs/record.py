@@ -24,7 +24,7 @@ from papermill.iorw import papermill_io
 from genonaut_lib.errors import RecordUnwritable
 from genonaut_lib.runs.ending import Ending, cause_of, message_of
 from genonaut_lib.runs.record_file import Spare, as_bytes, mend, read_record, write_atomically
-from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.secrets.redaction import Redactor
 
 SAVE_EVERY_S = 0.5
 """Pause between two saves; with the time a save takes, the file is less than two seconds behind."""

@@ -11,11 +11,11 @@ from typing import Any
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import InvalidInput
-from genonaut_lib.runs.audit import record_files
-from genonaut_lib.runs.audit.findings import Evidence, Problem
-from genonaut_lib.runs.audit.verification import gather
-from genonaut_lib.runs.ledger_records import Row, RunRow, records_of
-from genonaut_lib.runs.links import Link
+from genonaut_lib.runs.records.audit import record_files
+from genonaut_lib.runs.records.audit.findings import Evidence, Problem
+from genonaut_lib.runs.records.audit.verification import gather
+from genonaut_lib.runs.records.ledger_records import Row, RunRow, records_of
+from genonaut_lib.runs.records.links import Link
 
 _SHORTEST = 4
 _START = re.compile(r"[0-9a-f-]+\Z")

@@ -10,7 +10,7 @@ import nbformat
 from nbconvert import HTMLExporter
 
 from genonaut_lib.runs.record_file import status_of, write_atomically
-from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.secrets.redaction import Redactor
 
 
 def html_path(notebook: Path) -> Path:

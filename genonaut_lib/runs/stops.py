@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import FrameType
 
-from genonaut_lib.errors import DeadlineExceeded, GenonautError, RunInterrupted
+from genonaut_lib.errors import GenonautError, RunInterrupted, RunOverdue
 
 HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AGAIN = "What was done is kept; run the same command again to go on from there."
@@ -67,7 +67,7 @@ class Limits:
         """Return what ends the run now, None while nothing does."""
         if self.deadline is not None and time.monotonic() > self.deadline:
             message = f"The run went past its deadline of {self.deadline_s:g} s and was ended."
-            return self.orders.interruption() or DeadlineExceeded(message, hint=AGAIN)
+            return self.orders.interruption() or RunOverdue(message, hint=AGAIN)
         return self.orders.interruption()
 
 

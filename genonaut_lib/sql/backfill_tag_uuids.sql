@@ -7,7 +7,8 @@
 -- other array is mapped element by element through indexes, a tag keeping its first place, and is then
 -- read once more to write down what became of what. `common` leaves out the spellings that a number, a
 -- boolean, an object or an array would have as text, since the cheap look does not tell them from strings.
--- Its ids have no gap, or PostgreSQL would search the array from its beginning each time.
+-- Its ids have no gap, or PostgreSQL would search the array from its beginning each time. What is not in it
+-- is looked up without a join: with nested loops off, one would read all tags for each element.
 with head as (
     select a.spelling, t.tag_no from (select spelling, tag_id from tag_aliases limit 10000) a join tags t on t.id = a.tag_id
     where a.spelling !~ '^(?:-?[0-9]+(?:[.][0-9]+)?$|true$|false$|[{{[])'
@@ -44,7 +45,7 @@ written as (
                      array_agg(coalesce((select ids from common)[e.tag_no],
                                         (select t.id from tags t where t.tag_no = e.tag_no))) as tags
               from (select coalesce(((select numbers from common) ->> t.spelling)::int,
-                                    (select k.tag_no from tag_aliases a join tags k on k.id = a.tag_id
+                                    (select (select k.tag_no from tags k where k.id = a.tag_id) from tag_aliases a
                                      where a.spelling = t.spelling
                                        and t.spelling !~ '^(?:-?[0-9]+(?:[.][0-9]+)?$|true$|false$|[{{[])')) as tag_no
                     from jsonb_array_elements_text(

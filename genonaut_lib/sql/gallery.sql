@@ -21,3 +21,13 @@ begin isolation level repeatable read, read only; set local statement_timeout = 
 -- once for a session, where planning them takes longer than carrying them out.
 begin isolation level repeatable read, read only; set local statement_timeout = {limit_ms};
 set local plan_cache_mode = force_generic_plan;
+
+-- name: bounds
+-- What else bounds a request's transaction on a session that is not our own: there nothing is set for longer.
+set local lock_timeout = {lock_ms}; set local idle_in_transaction_session_timeout = {idle_ms};
+
+-- name: readiness
+-- Whether pages can be read here: the junction is there, and every source hangs on the common parent.
+select to_regclass('content_tags') is not null
+   and (select count(*) from pg_inherits where inhparent = to_regclass('content_items_all') and not inhdetachpending)
+       = cardinality(%(partitions)s::text[]);

@@ -286,8 +286,8 @@ create table if not exists workbench.run_records (
 -- name: refuse_change
 create or replace function workbench.refuse_change() returns trigger language plpgsql as $$
 begin
-    raise exception 'workbench.% takes new rows only: % is refused', tg_table_name, tg_op
-        using errcode = 'insufficient_privilege';
+    raise insufficient_privilege
+        using message = 'workbench.' || tg_table_name || ' takes new rows only: ' || tg_op || ' is refused';
 end
 $$;
 

@@ -35,10 +35,10 @@ on conflict (record_hash) do nothing;
 select place, previous, hash, record_hash, folder_id, folder_place, kind, run_id, body
 from workbench.run_records order by place;
 
--- name: ended_runs
+-- name: runs
 select run_id, notebook, state, actor, parameters, notebook_digest, output_path, pipeline_id, step, started_at,
        ended_at
-from workbench.runs where state <> 'running' order by started_at;
+from workbench.runs order by started_at;
 
 -- name: runs_called
 -- Runs whose id begins with what was typed; more than one means that it was too short.

@@ -12,6 +12,12 @@ select set_config('search_path', 'public', false), set_config('statement_timeout
 -- chosen all the same: PostgreSQL misjudges how many different ids an intermediate result has.
 select set_config('plan_cache_mode', 'force_custom_plan', false), set_config('enable_memoize', 'off', false);
 
+-- name: settle_bounds
+-- Sessions of the service are bounded from the start, whatever the role's own settings are, in milliseconds.
+select set_config('statement_timeout', %(statement_ms)s::int::text, false),
+       set_config('lock_timeout', %(lock_ms)s::int::text, false),
+       set_config('idle_in_transaction_session_timeout', %(idle_ms)s::int::text, false);
+
 -- name: first_schema
 -- Where names without a schema lead, and for whom.
 select coalesce(current_schema(), 'none'), current_user;

@@ -47,3 +47,25 @@ order by s.place, k.cardinality desc, t.name;
 -- name: by_rank
 -- How many items carry a tag, the most used one first.
 select cardinality from tag_cardinality_stats where content_source = %(source)s order by cardinality desc;
+
+-- name: tag_figures
+-- The hierarchy of tags in figures. A tag has a level for each length of a way that leads to it, so that the deepest
+-- level is the longest way; a circle ends at the bound.
+with recursive tops as (
+    select distinct e.parent_id as tag_id from tag_parents e
+    where not exists (select from tag_parents p where p.tag_id = e.parent_id)
+), steps (tag_id, depth) as (
+    select tag_id, 0 from tops
+    union
+    select e.tag_id, s.depth + 1
+    from steps s join tag_parents e on e.parent_id = s.tag_id
+    where s.depth < %(most)s
+)
+select (select count(*) from tags) as tags, (select count(*) from tag_parents) as relationships,
+       (select count(*) from tops) as roots, (select coalesce(max(depth), 0) from steps) as deepest_level;
+
+-- name: tag_usage
+-- What everybody sees of the junction, without reading it: the tags in use, and the relationships, in each source.
+select content_source, count(*) filter (where display_count > 0) as used,
+       coalesce(sum(display_count), 0)::bigint as relationships
+from tag_cardinality_stats group by content_source;

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from genonaut_lib.gallery.answer import Answer
 from genonaut_lib.gallery.counts import CountMode
-from genonaut_lib.gallery.gallery import Answer
 from genonaut_lib.gallery.gallery import Gallery as Service
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.migration import tag_stats

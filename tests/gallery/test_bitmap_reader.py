@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from genonaut_lib.db.pool import AsyncConnection
+from genonaut_lib.errors import BitmapsUnavailable
 from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from genonaut_lib.gallery.order import NEWEST, OLDEST
 from genonaut_lib.gallery.page import Page
@@ -138,6 +139,21 @@ def test_bitmaps_show_and_count_what_the_oracle_does(shard: int, readers: Reader
 def test_bitmaps_count_facets_as_the_oracle_does(top: int, readers: Readers) -> None:
     """Tags and counts in order, of random queries, those without bitmaps included."""
     fuzzed(readers.built, top, QUERIES * 2, lambda query: readers.check_facets(query, top))
+
+
+def test_facets_of_more_items_than_may_be_looked_at_are_counted_on_the_server(readers: Readers) -> None:
+    """Without memory and over filter_max the server ANDs the bits; it says the same, or that it cannot say."""
+    tight = Bitmaps(BitmapSettings(cache_mb=0, least_share=LEAST_SHARE, filter_max=40))
+    answered = []
+
+    def check(query: GalleryQuery) -> None:
+        crowd = sum(readers.built.oracle.counts(query).values()) > 40
+        with contextlib.suppress(BitmapsUnavailable):
+            assert readers.built.run(readers.facets(tight, query, 3)) == facets_of(readers.built, query)[:3]
+            answered.append(crowd)
+
+    fuzzed(readers.built, 99, QUERIES * 2, check)
+    assert answered.count(True) > 3
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ FIGURES = {
     "build": ["over_reading_the_junction", "share_of_the_junction", "index_share", "megabytes", "seconds"],
     "grid": ["plain_over_warm", "gallery_over_warm", "warm_median_ms", "warm_p99_ms", "cold_worst_ms", "marked_p99_ms"],
     "facets": ["junction_over_index", "facets_p95_ms"],
-    "seal": ["over_inserting", "seconds", "sealed"],
+    "seal": ["over_inserting", "seconds", "changed_seconds", "sealed"],
     "writers": ["at_rate_ratio", "at_rate_with_per_second", "unbounded_ratio", "unbounded_without_per_second"],
     "simulated": ["memory_gigabytes_per_second", "all_2_total_over_bound", "all_2_page_ms", "apart_20_total_ms"],
 }

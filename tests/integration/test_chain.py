@@ -23,17 +23,18 @@ from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import NotebookFailed, RecordNotSealed
 from genonaut_lib.migration.ledger import RunStart, end_run, start_run
-from genonaut_lib.runs import chain, chain_folder, sealing
-from genonaut_lib.runs.audit.verification import verify
 from genonaut_lib.runs.engine import RunRequest, run_notebook
-from genonaut_lib.runs.ledger_records import records_of
-from genonaut_lib.runs.manifest import Manifest
+from genonaut_lib.runs.records import chain, chain_folder, sealing
+from genonaut_lib.runs.records.audit.verification import verify
+from genonaut_lib.runs.records.ledger_records import records_of
+from genonaut_lib.runs.records.manifest import Manifest
 from genonaut_lib.settings import Settings
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
 from tests.records import PARAMETERS, manifest_of, new_key
 
 TAMPERINGS = int(os.environ.get("TABLE_TAMPERINGS", "40"))
+OF = "run_id = (select run_id from workbench.run_records where place = %s)"
 KEEP = "alter table workbench.run_records {} trigger keep_run_records"
 
 pytestmark = pytest.mark.usefixtures("gallery")
@@ -168,8 +169,9 @@ def tamper(connection: Connection, told: list[Manifest], dice: random.Random) ->
         "update workbench.run_records set folder_place = folder_place + 100 where place = %s",
         "delete from workbench.run_records where place = %s",
         "delete from workbench.run_records where place >= %s",
-        "update workbench.runs r set state = 'lost' from workbench.run_records s where (r.run_id, place) = (s.run_id, %s)",
-        "update workbench.runs r set actor = 'x' from workbench.run_records s where (r.run_id, place) = (s.run_id, %s)",
+        f"update workbench.runs set state = 'failed' where {OF}",
+        f"update workbench.runs set actor = 'x' where {OF}",
+        f"delete from workbench.runs where {OF}",
     ])  # fmt: skip
     connection.execute(statement, [place])
     return {str(one.run_id) for one in (told[place - 1 :] if ">=" in statement else [told[place - 1]])}
@@ -192,7 +194,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from genonaut_lib.db import engine
-from genonaut_lib.runs import chain
+from genonaut_lib.runs.records import chain
 from genonaut_lib.settings import load_settings
 
 def seal(moment):

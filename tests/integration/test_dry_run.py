@@ -85,6 +85,9 @@ def content_of(connection: Connection, namespace: str, name: str, kind: str) -> 
     return len(rows), hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
+RECORDED = ("workbench.runs", "workbench.run_records")
+
+
 def snapshot(connection: Connection, *but: str) -> dict[str, Any]:
     """Everything a dry run must leave as it is: schema, rows, sequences, and how much was ever written."""
     found: dict[str, Any] = {
@@ -169,16 +172,16 @@ RUNS = [(name, "half") for name in PHASES if name != "verify_content_tags"]
 def test_a_dry_run_of_a_notebook_leaves_its_run_and_nothing_else(
     name: str, state: str, context: Context, gallery: Gallery, command: Callable[..., Ended]
 ) -> None:
-    """One row in workbench.runs says that somebody looked; everything else is as it was."""
+    """One row in workbench.runs and its sealed record say that somebody looked; everything else is as it was."""
     fill(gallery)
     apply_before(context, name)
     if state == "half":
         begin(context, name)
     elif state == "finished":
         apply(context, name)
-    before = snapshot(context.connection, "workbench.runs")
+    before = snapshot(context.connection, *RECORDED)
     ended = command("run", PHASES[name].notebook, "--env", "test", "--dry-run")
     assert ended.code == 0, ended.said
-    assert snapshot(context.connection, "workbench.runs") == before
+    assert snapshot(context.connection, *RECORDED) == before
     rows = context.connection.execute("select notebook, state, parameters ->> 'dry_run' from workbench.runs").fetchall()
     assert rows == [(PHASES[name].notebook, "ok", "true")]

@@ -18,8 +18,8 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import Pool, open_pool
 from genonaut_lib.errors import CursorKeyMissing, InvalidCursor, InvalidInput, QueryTimedOut, ViewMissing
 from genonaut_lib.gallery import answering
+from genonaut_lib.gallery.answer import Answer
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total
-from genonaut_lib.gallery.gallery import Answer
 from genonaut_lib.gallery.gallery import Gallery as Service
 from genonaut_lib.gallery.knowledge import Knowledge
 from genonaut_lib.gallery.query import NOTHING, GalleryQuery, TagMatch

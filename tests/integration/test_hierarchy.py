@@ -17,7 +17,7 @@ from psycopg import IsolationLevel
 from genonaut_lib.content.hierarchy import add_parent, find_cycles, remove_parent
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import AsyncConnection, open_session
-from genonaut_lib.errors import CheckFailed, CycleRefused, HierarchyTooLarge, InvalidInput
+from genonaut_lib.errors import CheckFailed, CycleRefused, HierarchyTooLarge, InvalidInput, TagNotFound
 from genonaut_lib.gallery import tags
 from genonaut_lib.gallery.tags import Edge, Relative, Tag
 from genonaut_lib.migration.phases import Context
@@ -249,6 +249,31 @@ def test_ancestors_and_descendants_are_as_far_as_the_shortest_way(seeded: Connec
     add(seeded, "a>b", "b>c", "c>d", "a>d", "d>e")
     assert depths(read(tags.ancestors, tag_id("a"))) == [("b", 1), ("d", 1), ("c", 2), ("e", 2)]
     assert depths(read(tags.descendants, tag_id("e"))) == [("d", 1), ("a", 2), ("c", 2), ("b", 3)]
+
+
+def test_a_part_of_the_hierarchy_is_what_lies_so_many_steps_below(seeded: Connection, read: Read) -> None:
+    """Below one tag or below all roots, against the descendants of each; edges lead to tags of the part only."""
+    add(seeded, "a>b", "b>c", "c>d", "a>d", "d>e", "f>c", "f>g", "h>i")
+    tops = [tag.id for tag in read(tags.roots)]
+    for root, depth in ((tag_id("e"), None), (tag_id("d"), 1), (tag_id("j"), 3), (None, 0), (None, 1), (None, 9)):
+        starts, deepest = tops if root is None else [root], 99 if depth is None else depth
+        below = {one.tag.id for start in starts for one in read(tags.descendants, start) if one.depth <= deepest}
+        part = read(tags.hierarchy, root=root, depth=depth)
+        assert {tag.id for tag in part.nodes} == {*starts, *below}
+        everything = {(tag_id(child), tag_id(parent)) for child, parent in edges_in(seeded)}
+        inside = {edge for edge in everything if set(edge) <= {*starts, *below}}
+        assert {(edge.child, edge.parent) for edge in part.edges} == inside
+
+
+def test_a_part_of_the_hierarchy_is_refused_like_the_whole(seeded: Connection, read: Read) -> None:
+    """For an unknown root, for a depth below nothing, and for more tags than were allowed."""
+    add(seeded, "a>b", "b>c")
+    with pytest.raises(TagNotFound, match=str(UNKNOWN)):
+        read(tags.hierarchy, root=UNKNOWN)
+    with pytest.raises(InvalidInput, match="depth"):
+        read(tags.hierarchy, depth=-1)
+    with pytest.raises(HierarchyTooLarge):
+        read(tags.hierarchy, root=tag_id("c"), most=2)
 
 
 def test_a_ladder_of_diamonds_is_walked_tag_by_tag(context: Context, gallery: Gallery, settings: Settings) -> None:

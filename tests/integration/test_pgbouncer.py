@@ -18,12 +18,13 @@ from genonaut_lib.db.locks import Manner, run_ddl
 from genonaut_lib.db.pool import open_pool
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import LockNotAcquired, PoolerUnfit
-from genonaut_lib.gallery.reading import reading
+from genonaut_lib.gallery.reading import asking, reading
 from genonaut_lib.migration import ledger, revisions
 from genonaut_lib.migration.indexes import build_index
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.runner import undo_phase
 from genonaut_lib.runs import reaper
+from genonaut_lib.service.sessions import Sessions
 from genonaut_lib.settings import DatabaseSettings, Settings, load_settings
 from tests.factories import Gallery
 from tests.integration import pgbouncer
@@ -258,4 +259,26 @@ def test_a_request_of_the_gallery_leaves_nothing_on_the_poolers_sessions(
 
     with asyncio.Runner() as runner:
         assert runner.run(request()) == [("777ms", "repeatable read")] * 8
+    assert found_by_others(pooled) == on_a_new_session(settings)
+
+
+def test_a_request_of_the_service_is_bounded_behind_the_pooler_and_leaves_nothing(
+    session: Connection, pooled: Settings, settings: Settings
+) -> None:
+    """Statement, lock and idle transaction, as on a session of our own, but within each transaction."""
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    asked = sql.SQL("select {}").format(
+        sql.SQL(", ").join(sql.SQL("current_setting({})").format(sql.Literal(name)) for name in names)
+    )
+
+    async def request(served: Settings) -> list[object]:
+        found: list[object] = []
+        async with Sessions(served) as pool:
+            for opening in (reading(pool, 15_000, one_snapshot=True), asking(pool, 15_000)):
+                async with opening as connection:
+                    found += await (await connection.execute(asked)).fetchall()
+        return found
+
+    with asyncio.Runner() as runner:
+        assert runner.run(request(pooled)) == runner.run(request(settings)) == [("15s", "3s", "10s")] * 2
     assert found_by_others(pooled) == on_a_new_session(settings)

@@ -15,7 +15,7 @@ from psycopg import errors
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration.pressure import Pressure, describe
-from genonaut_lib.settings import PressureSettings
+from genonaut_lib.migration_settings import PressureSettings
 from tests.factories import Gallery
 from tests.watch import Watch
 

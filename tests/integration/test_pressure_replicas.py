@@ -14,7 +14,7 @@ from psycopg import conninfo
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration.pressure import Pressure, Reason
-from genonaut_lib.settings import PressureSettings
+from genonaut_lib.migration_settings import PressureSettings
 from tests import servers
 from tests.watch import Watch
 

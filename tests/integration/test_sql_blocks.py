@@ -70,6 +70,8 @@ FIRST_STAGE_OF = {
     "gallery": "expand_tag_columns",
     "counts": "seed_tags",
     "tag_bitmaps": ATTACHED,
+    "items": ATTACHED,
+    "holdings": ATTACHED,
     "run_records": "seed_tags",
     "scheduled_runs": "seed_tags",
     "fingerprints": ATTACHED,
@@ -96,7 +98,9 @@ TEMPORARY = {
     "bitmap_seal": ["stage_bits", "stage_chunks", "stage_places", "stage_creators"],
     "tag_stats": ["stage_tags", "stage_creators", "stage_sample"],
 }
-NOT_EXPLAINABLE = ("comment", "create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter", "begin")
+NOT_EXPLAINABLE = (
+    "comment", "create", "copy", "truncate", "drop", "lock", "vacuum", "analyze", "alter", "begin", "set ",
+)  # fmt: skip
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 VALUES: dict[str, object] = {
     "after": 0, "upto": 10, "limit": 20, "rows": 20, "source": "regular", "task": "a task", "value": "items",
@@ -136,18 +140,21 @@ VALUES: dict[str, object] = {
     "creators": [uuid.UUID(int=5)], "spans": [0], "keep": [None], "ranks": 1, "end_at": "2025-01-01",
     "rare_most": 1, "sealed": 1,
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
+    "statement_ms": 1, "lock_ms": 1, "idle_ms": 1,
     "content_ids": [1], "chunk_count": 1,
     "pipelines": ["seal"], "pipeline": "seal", "due_at": NOW, "dues": [NOW], "times": "* * * * * UTC", "days": 90,
     "scheduler_id": uuid.UUID(int=6), "before": uuid.UUID(int=7), "exit_code": 0, "remark": None,
-    "deadline_at": NOW, "resumed_from": uuid.UUID(int=2), "prefix": "0",
-    "folder": "/o/", "folder_id": "f", "folder_place": 1, "place": 1, "previous": "0f", "hash": "0f",
-    "record_hash": "0f",
-    "body": "{}", "start": "3f2a",
     "fingerprint_key": b"k" * 32,
+    "deadline_at": NOW, "resumed_from": uuid.UUID(int=2), "prefix": "0",
+    "content_type": "t", "content_data": "", "item_metadata": None, "quality_score": None, "is_private": False,
+    "path_thumb": None, "path_thumbs_alt_res": None, "prompt": "p", "retagged": False,
+    "folder": "/o/", "folder_id": "f", "folder_place": 1, "place": 1, "previous": "0f", "hash": "0f",
+    "record_hash": "0f", "body": "{}", "start": "3f2a",
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {
     "ids": sql.SQL("'{}'::uuid[]"), "names": sql.SQL("'[]'::jsonb"), "waiting": sql.SQL("true"),
     "source": sql.Literal("regular"), "epoch_table": sql.Identifier("workbench", "tag_bitmaps"),
+    "columns": sql.Identifier("title"), "given": sql.SQL("'t'"),
 }  # fmt: skip
 """Parts of a sample's statement that are no table."""
 TAGS_OF = {"generation": 106}
@@ -222,7 +229,8 @@ def test_every_statement_without_a_plan_is_known() -> None:
         ("generation", "drop_indexes"), ("seed_tags", "lock_tags"), ("catalog", "note_empty_at_adoption"),
         ("catalog", "note_adopted"), ("copy", "binary_into"),
         *(("bitmap_seal", f"copy_{what}") for what in ("bits", "chunks", "places", "creators")),
-        ("gallery", "begin"), ("gallery", "begin_snapshot"), ("gallery", "begin_bitmaps"),
+        ("gallery", "begin"), ("gallery", "begin_snapshot"), ("gallery", "begin_bitmaps"), ("gallery", "bounds"),
+        ("items", "hold"),
     }  # fmt: skip
 
 

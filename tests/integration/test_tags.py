@@ -25,6 +25,7 @@ from genonaut_lib.gallery.tags import (
     TagPlace,
     TagSearch,
     TagSort,
+    count_tags,
     list_tags,
     popular,
     tag_by_id,
@@ -190,6 +191,7 @@ def test_searches_find_what_the_oracle_finds(by: TagSearch, seeded: Connection, 
     for text in SEARCHES:
         listing = TagListing(search=text, search_by=by)
         assert walk(read, listing) == oracle(everything, listing), text
+        assert read(count_tags, listing) == len(oracle(everything, listing)), text
 
 
 def test_searched_words_are_whole_and_wildcards_are_data(read: Read) -> None:
@@ -206,6 +208,7 @@ def test_counts_are_bounded_on_both_sides(counted: Connection, read: Read) -> No
     for (least, most), source in product([(1, None), (None, 2), (2, 4), (0, 0), (5, 1)], (None, AUTO)):
         listing = TagListing(TagSort.COUNT, source=source, min_count=least, max_count=most)
         assert walk(read, listing) == oracle(everything, listing), listing
+        assert read(count_tags, replace(listing, page=3, page_size=1)) == len(oracle(everything, listing)), listing
 
 
 def test_a_tag_carries_its_counts_by_source_and_their_date(counted: Connection, read: Read) -> None:
@@ -247,6 +250,13 @@ def test_popular_tags_have_the_least_cardinality_asked_for(counted: Connection, 
     """It counts private items too, as the statistics do."""
     held = {tag.name for tag in all_tags(counted) if tag.counts and tag.total.cardinality >= 4}
     assert {tag.name for tag in read(popular, 100, min_cardinality=4)} == held
+    assert 0 < len(held) < len(NAMES)
+
+
+def test_popular_tags_are_bounded_by_what_they_show_as_well(counted: Connection, read: Read) -> None:
+    """So that a stranger's bound tells nothing of private items."""
+    held = {tag.name for tag in all_tags(counted) if tag.counts and tag.total.display_count >= 2}
+    assert {tag.name for tag in read(popular, 100, min_shown=2)} == held
     assert 0 < len(held) < len(NAMES)
 
 
@@ -302,7 +312,7 @@ def test_text_that_no_database_holds_is_refused(text: str, read: Read) -> None:
 @pytest.mark.parametrize(
     "values",
     [
-        {"page_size": 0}, {"page_size": 1001}, {"page": 0}, {"page": 2, "after": TagPlace("a", "a")},
+        {"page_size": 0}, {"page_size": 1001}, {"page": 0}, {"page": 2**31}, {"page": 2, "after": TagPlace("a", "a")},
         {"sort": TagSort.LABEL, "after": TagPlace(None, "a")},
     ],
 )  # fmt: skip

@@ -61,7 +61,10 @@ def base_tables(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
     columns = "select table_name, column_name, data_type, is_nullable, column_default from information_schema.columns"
     where = " where table_name in ('content_items', 'content_items_auto') order by 1, 2"
     indexes = "select tablename, indexname, indexdef from pg_indexes where schemaname = 'public' order by 1, 2"
-    triggers = "select tgrelid::regclass::text, tgname from pg_trigger where not tgisinternal order by 1, 2"
+    triggers = (
+        "select tgrelid::regclass::text, tgname from pg_trigger join pg_class c on c.oid = tgrelid"
+        " where not tgisinternal and relnamespace = 'public'::regnamespace order by 1, 2"
+    )
     catalogue = {
         "columns": connection.execute((columns + where).encode()).fetchall(),
         "indexes": connection.execute(indexes).fetchall(),

@@ -14,7 +14,7 @@ FAILURES = {
     "BackfillBusy": True, "GateClosed": True, "PlanChanged": True, "CheckFailed": True, "ProductionUnconfirmed": True,
     "LockNotAcquired": False, "VerificationFailed": False, "NotebookFailed": False, "DiskFull": False,
     "ServerStartFailed": False, "RunInterrupted": False, "RowsDiffer": False, "KernelDied": False, "NoRoom": True,
-    "DeadlineExceeded": False, "RecordUnwritable": False, "LedgerBehind": False, "RunDisowned": False,
+    "RunOverdue": False, "RecordUnwritable": False, "LedgerBehind": False, "RunDisowned": False,
     "CannotResume": True, "DatabaseStarting": True, "TryLater": True,
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from genonaut_lib.migration.pressure import Pressure, Reason, describe
 from genonaut_lib.migration.readings import Answer, Archiver, Readings, Replica, Slot, Vacuum, Wait
-from genonaut_lib.settings import PressureSettings
+from genonaut_lib.migration_settings import PressureSettings
 
 MIB = 1024 * 1024
 SETTINGS = PressureSettings(query="select 1", query_limit=100, wal_mb_per_s=50, resume_share=0.7, resume_after_s=2)

@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from pydantic import SecretStr
 
 from genonaut_lib.errors import GenonautError, InvalidSettings, WeakSecret
-from genonaut_lib.runs import fingerprints, known_secrets
 from genonaut_lib.runs.kernel_log import KernelLog
-from genonaut_lib.runs.known_secrets import weakness
-from genonaut_lib.runs.needles import Needles
-from genonaut_lib.runs.redacted import redacted_errors, redacted_logs
-from genonaut_lib.runs.redaction import Redactor
+from genonaut_lib.runs.secrets import fingerprints, known_secrets
+from genonaut_lib.runs.secrets.known_secrets import weakness
+from genonaut_lib.runs.secrets.needles import Needles
+from genonaut_lib.runs.secrets.redacted import redacted_errors, redacted_logs
+from genonaut_lib.runs.secrets.redaction import Redactor
 from genonaut_lib.settings import Settings
 from tests.leaks import CANARIES, SPELLINGS
 
@@ -134,11 +135,18 @@ def test_a_part_of_a_long_secret_is_found() -> None:
 def test_streams_are_read_on_each_by_itself(redactor: Redactor) -> None:
     """What comes in between on another stream, or as a picture, does not hide the second half."""
     plot = new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
-    outputs = [stream("a hunter2-"), stream("hunter2-", "stderr"), plot, stream("Wq7/x b")]
+    outputs = [stream("a hunter2-"), stream("hunt", "stderr"), plot, stream("Wq7/x b")]
     cell = new_code_cell(outputs=outputs)
     found = redactor.node(new_notebook(cells=[cell])).cells[0].outputs
-    assert [one.get("text") for one in found] == [f"a {MARK}", "hunter2-", None, " b"]
+    assert [one.get("text") for one in found] == [f"a {MARK}", "hunt", None, " b"]
     assert found[2] == plot
+
+
+def test_the_first_half_of_a_secret_at_the_end_of_a_stream_is_hidden(redactor: Redactor) -> None:
+    """The notebook may be saved between two messages, and the run be killed just then."""
+    assert redactor.node([stream("a "), stream("hunter2-")]) == [stream("a "), stream(MARK)]
+    assert redactor.node([stream("a hunter2-\n")]) == [stream("a hunter2-\n")]
+    assert redactor.text("hunter2-") == "hunter2-"
 
 
 def test_a_list_of_lines_is_read_on(redactor: Redactor) -> None:
@@ -291,6 +299,12 @@ def test_log_lines_and_their_exceptions_hold_no_secret(redactor: Redactor, caplo
     assert SECRET in afterwards
 
 
+def test_a_record_without_secrets_stays_as_it_is(redactor: Redactor) -> None:
+    """Every text of it, whatever its characters and line breaks."""
+    clean = new_notebook(cells=[new_code_cell("1", id="a", outputs=[stream("Grüße\n\n1\u2028")])])
+    assert redactor.node(clean) == clean
+
+
 def test_a_refusal_leaves_without_the_secret(redactor: Redactor) -> None:
     """Message and hint, as the terminal and the ledger show them."""
     with pytest.raises(GenonautError) as caught, redacted_errors(redactor):
@@ -308,6 +322,21 @@ def test_what_a_process_prints_reaches_its_log_without_the_secret(redactor: Reda
     assert process.wait() == 0
     log.close()
     assert (tmp_path / "kernel.log").read_text() == f"a {MARK} b"
+
+
+def test_a_log_that_cannot_be_written_does_not_hold_up_the_process(
+    redactor: Redactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk the kernel goes on, and the error is not lost."""
+    seen: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", seen.append)
+    log = KernelLog(Path("/dev/full"), redactor)
+    program = "import os; [os.write(2, b'x' * 65536) for _ in range(16)]"
+    with log.inlet() as stderr:
+        process = subprocess.Popen([sys.executable, "-c", program], stderr=stderr)
+    assert process.wait(timeout=60) == 0
+    log.close()
+    assert [one.exc_type for one in seen] == [OSError]
 
 
 @often

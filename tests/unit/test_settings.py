@@ -179,7 +179,7 @@ def test_pipelines_file_is_no_environment(params: Path) -> None:
     assert environments() == ["lab"]
 
 
-@pytest.mark.parametrize("key", ["database_url", "redis_url", "cursor_key", "environment"])
+@pytest.mark.parametrize("key", ["database_url", "redis_url", "cursor_key", "jwt_key", "environment"])
 def test_address_in_the_file_is_refused_without_repeating_it(params: Path, key: str) -> None:
     """Addresses come from the environment only, and a refused one is not shown."""
     error = refusal(params, f"{key}: postgresql://ada:{SECRET}@host/gallery\n")
@@ -306,6 +306,23 @@ def test_a_cursor_key_shows_in_no_rendering_of_the_settings(params: Path, monkey
     settings = load_settings("lab")
     shown = [repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()]
     assert not [text for text in shown if SECRET in text]
+
+
+def test_a_key_of_tokens_is_text_and_shows_nowhere(params: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no knob, and never read as YAML; the knobs beside it are."""
+    monkeypatch.setenv("GENONAUT_JWT_KEY", f"[{SECRET}")
+    monkeypatch.setenv("GENONAUT_SERVICE__JWT__LEEWAY_S", "5")
+    settings = load_settings("lab")
+    assert settings.jwt_key is not None
+    assert (settings.jwt_key.get_secret_value(), settings.service.jwt.leeway_s) == (f"[{SECRET}", 5)
+    shown = [repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()]
+    assert not [text for text in shown if SECRET in text]
+
+
+def test_an_algorithm_that_is_none_of_ours_is_refused(params: Path) -> None:
+    """None is one of those."""
+    assert "service.jwt.algorithm" in str(refusal(params, "service: {jwt: {algorithm: none}}\n"))
+    assert "Did you mean 'algorithm'?" in str(refusal(params, "service: {jwt: {algorithms: HS256}}\n"))
 
 
 def test_settings_cannot_be_changed(params: Path) -> None:

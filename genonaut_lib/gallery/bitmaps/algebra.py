@@ -21,6 +21,8 @@ from genonaut_lib.vocabulary import ContentSource
 SEGMENT: Final = 32
 """Chunks of a segment: bits are kept in memory by tag and segment."""
 SEGMENT_WORDS: Final = SEGMENT * WORDS
+PROBED_WORDS: Final = 4 * WORDS
+"""What is looked at to find the groups that rule out most: four chunks."""
 NO_RANKS: Final[Ranks] = np.empty(0, dtype=np.int64)
 
 
@@ -131,6 +133,24 @@ class Fold:
         else:
             self._unions[place] = known | words
             self._own.add(place)
+
+    def blockers(self, most: int) -> tuple[int, ...]:
+        """Return the places of at most so many groups that meet nowhere in the window's first chunks, if some do.
+
+        The rarest first, then greedily whichever leaves least: not always the fewest, found in one pass for each.
+        """
+        groups = {place: words[:PROBED_WORDS] for place, words in self._unions.items() if place >= 0}
+        chosen: list[int] = []
+        left: Words | None = None
+        while groups and len(chosen) < most:
+            meets = {place: words if left is None else left & words for place, words in groups.items()}
+            place = min(meets, key=lambda one: int(np.bitwise_count(meets[one]).sum()))
+            left = meets[place]
+            chosen.append(place)
+            del groups[place]
+            if not left.any():
+                return tuple(chosen)
+        return ()
 
     def words(self, mine: Words | None, dead: Words | None) -> Words:
         """Return the bits of the items that match: new words, the caller's own.

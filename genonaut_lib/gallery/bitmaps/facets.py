@@ -57,6 +57,8 @@ async def count_tags(asked: Asked, top: int, knobs: BitmapSettings) -> tuple[Fac
         return await _named(operands, await _carried(operands, found, others=False), top)
     sealed = await _sealed_of(asked)
     marked = _counted(tag_nos_of(asked.marked))
+    if not await _in_memory(sealed) and sealed.size <= knobs.filter_max:
+        return await _named(operands, await _by_items(sealed, others=False) + marked, top)
     counts = await _common(sealed) + marked
     rare = asked.sieve.state.rare_most + max(marked.values(), default=0)
     if sealed.windows and _least_of(counts, top) <= rare and (await operands.rows("has_other_tags"))[0][0]:
@@ -81,12 +83,17 @@ def _least_of(counts: Counts, top: int) -> int:
     return best[-1] if len(best) == top else 0
 
 
+async def _in_memory(sealed: _Sealed) -> bool:
+    """Whether the bitmaps that would take part fit into memory well; else the server reads all of them each time."""
+    tag_nos = await _bitmap_tags(sealed.operands)
+    return len(tag_nos) * len(sealed.windows) * SEGMENT * BYTES * 2 <= sealed.operands.view.cache.limit
+
+
 async def _common(sealed: _Sealed) -> Counts:
     """Count the tags that have bitmaps, where memory holds them all here, else on the server."""
-    tag_nos = await _bitmap_tags(sealed.operands)
-    cache = sealed.operands.view.cache
-    if len(tag_nos) * len(sealed.windows) * SEGMENT * BYTES * 2 > cache.limit:
+    if not await _in_memory(sealed):
         return await _common_on_server(sealed)
+    tag_nos = await _bitmap_tags(sealed.operands)
     counts: Counts = Counter()
     windows = [window for window, _ in sealed.windows]
     for numbers in parts_of(tag_nos, max(1, STRIPS_AT_ONCE // max(1, len(windows)))):
@@ -125,12 +132,15 @@ async def _others(sealed: _Sealed, most: int) -> Counts:
             f"More than {most:,} items match, and tags without bitmaps may be among the first.",
             hint="Raise bitmaps.filter_max, lower bitmaps.least_share and build anew, or ask for fewer facets.",
         )
-    ids = by_source(await sealed.operands.signed_ids(sealed.ranks))
-    return await _carried(sealed.operands, ids, others=True)
+    return await _by_items(sealed, others=True)
+
+
+async def _by_items(sealed: _Sealed, *, others: bool) -> Counts:
+    """Count the tags of the matching items by the junction; with `others` only those that have no bitmaps."""
+    return await _carried(sealed.operands, by_source(await sealed.operands.signed_ids(sealed.ranks)), others=others)
 
 
 async def _carried(operands: Operands, ids: Ids, *, others: bool) -> Counts:
-    """Count the tags of some items by the junction; with `others` only those that have no bitmaps."""
     regular, auto = ContentSource.REGULAR, ContentSource.AUTO
     rows = await operands.rows(
         "carried_tags", others=others, regular_ids=list(ids[regular]), auto_ids=list(ids[auto]),

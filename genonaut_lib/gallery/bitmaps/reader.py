@@ -35,6 +35,11 @@ class Bitmaps:
         self._marks = Marks()
         self._cache = Cache(knobs.cache_mb * 2**20)
 
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes of bitmaps are kept between requests."""
+        return self._cache.used
+
     async def page(self, connection: AsyncConnection, query: GalleryQuery, *, total: bool) -> Reading:
         """Return the page, and how many items match in all if `total`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from genonaut_lib.gallery.bitmaps.algebra import Filter, Fold, Operand, Window, united
@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 STRIPS_AT_ONCE: Final = 512
 """Bitmaps of a segment, 62 KB each, that one statement reads and a request holds."""
+MOST_BLOCKERS: Final = 3
+"""Groups that are looked at before all others, where they suffice to find nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +38,42 @@ class Sieve:
         return self.operands.view.state
 
     async def walk(self, picker: Picker, *, total: bool) -> Picker:
-        """Show the picker what matches, and return it: all there is for a total, else until it is full."""
-        chunks, turn = self.state.chunks, picker.descending
-        walked: Iterable[list[Window]] = [in_order(0, chunks, descending=turn)]
-        for windows in walked if total else batches(chunks, picker.bound, descending=turn):
+        """Show the picker what matches, and return it: all there is for a total, else until it is full.
+
+        Where the first windows hold nothing, and a few of the groups say why, the others are not looked at in
+        any window that these few rule out as well: popular tags that never meet would cost all their bitmaps.
+        """
+        first: Sieve | None = None
+        for windows in self._batches(picker, total=total):
             if picker.full and not total:
                 break
-            async for window, words in self.words(windows):
+            async for window, words in self.words(windows, first):
                 picker.see(window, words)
+            if first is None and not picker.counted:
+                first = await self._narrowed(windows[0])
         return picker
 
-    async def words(self, windows: Sequence[Window]) -> AsyncIterator[tuple[Window, Words]]:
-        """Yield each window in which something may match, with the bits of what does."""
+    def _batches(self, picker: Picker, *, total: bool) -> Iterator[Sequence[Window]]:
+        chunks, turn = self.state.chunks, picker.descending
+        if not total:
+            return batches(chunks, picker.bound, descending=turn)
+        windows = in_order(0, chunks, descending=turn)
+        return iter([windows[:1], windows[1:]])
+
+    async def _narrowed(self, window: Window) -> Sieve:
+        """Return a sieve by those groups that leave nothing of a window, or this one if they are not fewer."""
+        if len(self.filter.groups) <= MOST_BLOCKERS:
+            return self
+        folds = await self._folds([window])
+        places = folds[window].blockers(MOST_BLOCKERS)
+        groups = tuple(self.filter.groups[place] for place in places)
+        return replace(self, filter=replace(self.filter, groups=groups, excluded=Operand())) if places else self
+
+    async def words(self, windows: Sequence[Window], first: Sieve | None = None) -> AsyncIterator[tuple[Window, Words]]:
+        """Yield each window in which something may match, with the bits of what does; `first` lets less through."""
         possible = [window for window in windows if not self.filter.rules_out(window)]
+        if first is not None and first is not self:
+            possible = [window async for window, words in first.words(possible) if words.any()]
         at_once = max(1, STRIPS_AT_ONCE // len(self.filter.tag_nos))
         for part in parts_of(possible, at_once):
             mine = await self.operands.mine(self.filter.viewer, part)

@@ -26,7 +26,7 @@ def approach_named(name: str) -> Approach:
     known = approaches()
     if name not in known:
         hint = f"{nearest(name, list(known))}Known: {', '.join(known)}."
-        raise InvalidInput(f"There is no strategy {name!r}.", hint=hint)
+        raise InvalidInput(f"There is no strategy {name!r}.", hint=hint, field="strategy")
     return known[name]
 
 

@@ -1,0 +1,3 @@
+"""The HTTP API: the gallery for a web front end."""
+
+PREFIX = "/api/v1"

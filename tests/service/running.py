@@ -1,0 +1,91 @@
+"""The real service in a process of its own, on a migrated gallery."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import httpx
+import psutil
+
+from genonaut_lib.db import engine
+from genonaut_lib.db.engine import Connection
+from genonaut_lib.migration import adoption, tag_stats
+from genonaut_lib.migration.phases import PHASES, Context
+from genonaut_lib.settings import Settings
+from tests.factories import Gallery
+from tests.gallery.built import database, settings_of
+from tests.migration.test_phases import apply
+from tests.service import served as process
+
+NOWHERE = "unix:///nowhere/redis.sock"
+
+
+class Served(process.Served):
+    """A service that runs, and a client of it, whose paths begin at the root."""
+
+    def get(self, path: str, **parameters: Any) -> httpx.Response:
+        return self.client.get(f"/api/v1{path}", params=parameters or None)
+
+
+@contextlib.contextmanager
+def served(settings: Settings, workers: int = 1, **variables: str) -> Iterator[Served]:
+    """Serve a gallery without Redis, unless `variables` name one."""
+    with (
+        process.serve(settings, workers, **{"REDIS_URL": NOWHERE, **variables}) as running,
+        httpx.Client(base_url=running.url, timeout=30) as client,
+    ):
+        # Several processes listen only once they are up.
+        eventually(lambda: _listens(client), seconds=60)
+        yield Served(running.url, client, settings, running.process, running.log_path)
+
+
+def _listens(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health").status_code > 0
+    except httpx.ConnectError:
+        return False
+
+
+@contextlib.contextmanager
+def migrated(admin_url: str, fill: Callable[[Gallery], None]) -> Iterator[tuple[Settings, Connection]]:
+    """Make a gallery, fill it in its legacy shape, take it through all phases and count its statistics."""
+    with database(admin_url, "template1") as name:
+        settings = settings_of(admin_url, name)
+        with closing(engine.connect(settings)) as connection:
+            adoption.adopt(connection, settings)
+            fill(Gallery(connection))
+            for phase in PHASES:
+                apply(Context(connection, settings), phase)
+            tag_stats.refresh(connection)
+            yield settings, connection
+
+
+@contextlib.contextmanager
+def stopped(*processes: psutil.Process) -> Iterator[None]:
+    """Have processes hang for a block, as SIGSTOP does."""
+    try:
+        for process in processes:
+            process.suspend()
+        yield
+    finally:
+        for process in reversed(processes):
+            process.resume()
+
+
+def server_of(connection: Connection) -> list[psutil.Process]:
+    """Return the processes of the database server behind a session, the one that starts the others first."""
+    postmaster = psutil.Process(connection.info.backend_pid).parent()
+    assert postmaster is not None
+    return [postmaster, *postmaster.children(recursive=True)]
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait until something holds; fail when it does not within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to hold"
+        time.sleep(0.05)

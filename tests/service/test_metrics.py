@@ -1,0 +1,125 @@
+"""The figures for Prometheus, of two worker processes that share them."""
+
+from __future__ import annotations
+
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from genonaut_lib.db.processes import alive
+from genonaut_lib.service.metrics import FOLDER_VARIABLE
+from genonaut_lib.vocabulary import tag_id
+from tests.factories import Gallery
+from tests.service.running import Served, eventually, migrated, served
+
+SESSIONS = 3
+Labels = frozenset[tuple[str, str]]
+
+
+def fill(gallery: Gallery) -> None:
+    for _ in range(3):
+        gallery.legacy_item(["common"])
+
+
+@pytest.fixture(scope="module")
+def service(admin_url: str) -> Iterator[Served]:
+    """A service of two processes."""
+    with (
+        migrated(admin_url, fill) as (settings, _),
+        served(settings, 2, GENONAUT_SERVICE__SESSIONS=str(SESSIONS)) as found,
+    ):
+        eventually(lambda: gauge(found, "genonaut_pool_sessions_max") == 2 * SESSIONS, seconds=60)
+        yield found
+
+
+def ask(service: Served, path: str) -> httpx.Response:
+    """Ask over a connection of its own, so that either process may answer."""
+    return httpx.get(f"{service.url}{path}", timeout=30)
+
+
+def figures(service: Served, name: str) -> dict[Labels, float]:
+    families = text_string_to_metric_families(ask(service, "/metrics").text)
+    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return {frozenset(sample.labels.items()): sample.value for sample in samples}
+
+
+def gauge(service: Served, name: str) -> float | None:
+    return figures(service, name).get(frozenset())
+
+
+def answered(service: Served, **labels: str) -> float:
+    found = figures(service, "genonaut_http_requests_total")
+    return sum(value for one, value in found.items() if labels.items() <= dict(one).items())
+
+
+def workers(service: Served) -> list[psutil.Process]:
+    """Return the processes that answer; another child looks after what they share."""
+    children = [child for child in psutil.Process(service.process.pid).children() if alive(child.pid)]
+    return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+
+
+def has_written(worker: psutil.Process) -> bool:
+    """Say whether a process has sampled its gauges."""
+    folder = worker.environ().get(FOLDER_VARIABLE)
+    return folder is not None and (Path(folder) / f"gauge_livesum_{worker.pid}.db").exists()
+
+
+def test_every_answer_of_every_process_is_counted(service: Served) -> None:
+    """Whichever process is asked, it tells of all."""
+    route = {"route": "/api/v1/tags/popular", "method": "GET", "status": "200"}
+    before = answered(service, **route)
+    assert {ask(service, "/api/v1/tags/popular").status_code for _ in range(20)} == {200}
+    assert {answered(service, **route) - before for _ in range(6)} == {20}
+
+
+def test_a_route_is_its_template_whatever_the_path(service: Served) -> None:
+    """Neither ids nor paths that nobody knows, nor methods, make series of their own."""
+    for _ in range(3):
+        ask(service, f"/api/v1/tags/{uuid.uuid4()}")
+        ask(service, f"/nonsense/{uuid.uuid4()}")
+        httpx.request("PROPFIND", f"{service.url}/api/v1/tags")
+    assert answered(service, route="/api/v1/tags/{tag_id}", status="404") == 3
+    assert answered(service, route="unrouted", status="404") == 3
+    assert answered(service, method="other") == 3
+    routes = {dict(one)["route"] for one in figures(service, "genonaut_http_requests_total")}
+    api = {"/api/v1/tags", "/api/v1/tags/popular", "/api/v1/tags/{tag_id}"}
+    assert routes <= {*api, "/health", "/metrics", "unrouted"}
+
+
+def test_times_and_strategies_are_counted(service: Served) -> None:
+    """A page is one observation of its route, and one of the strategy that found it."""
+    before = sum(figures(service, "genonaut_gallery_pages_total").values())
+    for _ in range(4):
+        assert ask(service, f"/api/v1/content/unified?tag={tag_id('common')}").status_code == 200
+    times = figures(service, "genonaut_http_request_seconds_count")
+    assert times[frozenset({("route", "/api/v1/content/unified")})] == 4
+    assert sum(figures(service, "genonaut_gallery_pages_total").values()) - before == 4
+    assert gauge(service, "genonaut_bitmaps_kept_bytes") == 0
+
+
+def test_what_is_going_on_is_that_of_living_processes(service: Served) -> None:
+    """A killed process leaves its counts, and none of its sessions."""
+    ask(service, "/api/v1/tags/popular")
+    counted = answered(service, route="/api/v1/tags/popular")
+    assert counted > 0
+    before = workers(service)
+    before[0].send_signal(signal.SIGKILL)
+    eventually(lambda: any(has_written(one) for one in workers(service) if one not in before), seconds=60)
+    assert gauge(service, "genonaut_pool_sessions_max") == 2 * SESSIONS
+    assert answered(service, route="/api/v1/tags/popular") == counted
+    assert gauge(service, "genonaut_http_in_flight") == 1
+
+
+def test_the_folder_of_the_figures_goes_with_the_service(service: Served) -> None:
+    """It is made by the command, and nothing of it is left behind."""
+    folder = Path(workers(service)[0].environ()[FOLDER_VARIABLE])
+    assert any(folder.iterdir())
+    service.process.terminate()
+    service.process.wait(30)
+    assert not folder.exists()
