@@ -16,6 +16,7 @@ from genonaut_lib.cli import (
     notebooks,
     plans,
     runs,
+    scheduling,
     schema,
     serve,
     servers,
@@ -83,6 +84,7 @@ for room in (
     runs,
 ):
     room.register(app)
+scheduling.register(app)
 
 
 def run_guarded(arguments: list[str]) -> int:

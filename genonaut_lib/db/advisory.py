@@ -16,20 +16,22 @@ from genonaut_lib.db.pooling import Connection
 from genonaut_lib.db.statements import block
 
 KEEPER = "genonaut keeper"
+_SHARED = {True: "_shared", False: ""}
 _KEEPERS: weakref.WeakKeyDictionary[Connection, dict[str, Connection]] = weakref.WeakKeyDictionary()
 
 
-def try_hold(connection: Connection, key: str) -> bool:
+def try_hold(connection: Connection, key: str, *, shared: bool = False) -> bool:
     """Take the lock called `key` for the life of `connection` and return whether it was free.
 
-    Behind a pooler a lock that this connection holds already is not free to it.
+    Holders of a `shared` lock are beside one another, and never beside one that has it alone. Behind a
+    pooler a lock that this connection holds already is not free to it.
     """
     if not pooling.is_pooled(connection):
-        return _ask(connection, "try_lock", key)
+        return _ask(connection, f"try_lock{_SHARED[shared]}", key)
     keeper = pooling.beside(connection, KEEPER)
     weakref.finalize(connection, keeper.close)
     keeper.execute("begin")
-    if not _ask(keeper, "try_lock_in_transaction", key):
+    if not _ask(keeper, f"try_lock{_SHARED[shared]}_in_transaction", key):
         keeper.close()
         return False
     # Last, and without bound values: a statement with values keeps its snapshot until the next one.
@@ -38,13 +40,13 @@ def try_hold(connection: Connection, key: str) -> bool:
     return True
 
 
-def release(connection: Connection, key: str) -> None:
-    """Give back a lock that `try_hold` took; one that is not held is none the worse."""
+def release(connection: Connection, key: str, *, shared: bool = False) -> None:
+    """Give back a lock as `try_hold` took it; one that is not held is none the worse."""
     keeper = _KEEPERS.get(connection, {}).pop(key, None)
     if keeper is not None:
         keeper.close()
     elif not connection.closed and not pooling.is_pooled(connection):
-        _ask(connection, "unlock", key)
+        _ask(connection, f"unlock{_SHARED[shared]}", key)
 
 
 def _ask(connection: Connection, name: str, key: str) -> bool:

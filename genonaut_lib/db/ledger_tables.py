@@ -98,6 +98,22 @@ run_records = _ledger_table(
     UniqueConstraint("folder_id", "folder_place"),
 )
 
+scheduled_runs = _ledger_table(
+    "scheduled_runs",
+    Column("pipeline", Text, primary_key=True),
+    Column("due_at", DateTime(timezone=True), primary_key=True),
+    Column("times", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("scheduler_id", Uuid, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("process_id", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("exit_code", Integer),
+    Column("remark", Text),
+    *(timestamp(name) for name in ("claimed_at", "seen_at")),
+    *(timestamp(name, nullable=True) for name in ("started_at", "ended_at")),
+)
+
 verifications = _ledger_table(
     "verifications",
     Column("verification_id", BigInteger, Identity(always=True), primary_key=True),

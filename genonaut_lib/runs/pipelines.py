@@ -11,13 +11,11 @@ from typing import Any
 
 import papermill
 import psycopg
-import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from genonaut_lib.db import advisory, engine, guard
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import DatabaseUnreachable, InvalidInput, InvalidSettings, PipelineBusy
+from genonaut_lib.errors import DatabaseUnreachable, InvalidInput, PipelineBusy
 from genonaut_lib.runs import reaper
 from genonaut_lib.runs.engine import (
     RunRequest,
@@ -26,26 +24,12 @@ from genonaut_lib.runs.engine import (
     resolve_parameters,
     run_notebook,
 )
+from genonaut_lib.runs.sequences import Sequence, Step, sequence_of
 from genonaut_lib.runs.stops import Orders, listening
-from genonaut_lib.settings import Settings, nearest, project_root
+from genonaut_lib.settings import Settings, nearest
 
 LOCK = "genonaut.pipeline"
 LOCK_WAIT_S = 10.0
-
-
-class Step(BaseModel):
-    """One notebook of a sequence; `name` tells it from another step with the same notebook."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    notebook: str
-    name: str = ""
-    parameters: dict[str, Any] = {}
-
-    @property
-    def key(self) -> str:
-        """What the ledger calls the step."""
-        return self.name or self.notebook
 
 
 @dataclass(frozen=True)
@@ -58,33 +42,9 @@ class StepReport:
     result: RunResult | None
 
 
-def load_pipelines() -> dict[str, list[Step]]:
-    """Return every sequence by name; raise InvalidSettings for a file that does not parse."""
-    file = project_root() / "params" / "pipelines.yaml"
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        steps = {
-            name: [{"notebook": step} if isinstance(step, str) else step for step in sequence]
-            for name, sequence in content.items()
-        }
-        return TypeAdapter(dict[str, list[Step]]).validate_python(steps)
-    except ValidationError as error:
-        # A value may be a secret that somebody put there by mistake, so only its place is told.
-        found = error.errors(include_input=False, include_url=False)
-        places = " ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}." for one in found)
-        raise InvalidSettings(f"params/pipelines.yaml cannot be read: {places}") from None
-    except (AttributeError, TypeError, yaml.YAMLError) as error:
-        reason = getattr(error, "problem", None) or type(error).__name__
-        raise InvalidSettings(f"params/pipelines.yaml cannot be read: {reason}.") from None
-
-
 def pipeline_steps(name: str) -> list[Step]:
     """Return the steps of a sequence; raise InvalidInput naming the nearest known one."""
-    pipelines = load_pipelines()
-    if name not in pipelines:
-        known = sorted(pipelines)
-        raise InvalidInput(f"There is no pipeline {name!r}.", hint=f"{nearest(name, known)}Known: {', '.join(known)}.")
-    return pipelines[name]
+    return sequence_of(name).steps
 
 
 def with_parameters(steps: list[Step], given: Mapping[str, Any], *, dry_run: bool | None = None) -> list[Step]:
@@ -117,19 +77,20 @@ def run_pipeline(
     checked before the first one runs. A sequence that did not end well goes on with its first
     unfinished step. Raises what `run_notebook` raises, and RunInterrupted at a signal between two steps.
     """
-    steps = steps or pipeline_steps(name)
+    sequence = sequence_of(name)
+    steps = steps or sequence.steps
     for step in steps:
         resolve_parameters(settings, notebook_path(step.notebook), step.parameters)
     with listening() as orders, engine.session(settings) as connection:
         guard.require_adopted(connection, settings)
-        _lock(connection)
+        _lock(connection, name, sequence, orders)
         reaper.reap(connection, settings)
-        with _started(settings, connection, name) as pipeline_id:
+        with _started(settings, connection, name, sequence) as pipeline_id:
             return _run_steps(settings, steps, (pipeline_id, _finished(connection, pipeline_id)), report, orders)
 
 
 @contextlib.contextmanager
-def _started(settings: Settings, connection: Connection, name: str) -> Iterator[uuid.UUID]:
+def _started(settings: Settings, connection: Connection, name: str, sequence: Sequence) -> Iterator[uuid.UUID]:
     """Keep the row of a sequence true, whichever way the block ends, and release the lock then."""
     pipeline_id, settings = _start(connection, name), engine.pinned(settings)
     try:
@@ -143,7 +104,8 @@ def _started(settings: Settings, connection: Connection, name: str) -> Iterator[
         _end(settings, pipeline_id, "ok")
     finally:
         with contextlib.suppress(psycopg.OperationalError):
-            advisory.release(connection, LOCK)
+            for key, shared in _locks(name, sequence):
+                advisory.release(connection, key, shared=shared)
 
 
 def _run_steps(
@@ -166,15 +128,24 @@ def _run_steps(
     return reports
 
 
-def _lock(connection: Connection) -> None:
-    """Hold this database's pipeline lock for the session; a killed predecessor's goes with its session."""
+def _locks(name: str, sequence: Sequence) -> list[tuple[str, bool]]:
+    """Return the locks of a sequence, and whether each is shared.
+
+    One that has a schedule may run beside others that have one, though not beside itself: sealing by the
+    minute must not wait for a review that takes an hour. Any other is alone on its database.
+    """
+    return [(LOCK, False)] if sequence.schedule is None else [(LOCK, True), (f"{LOCK}.{name}", False)]
+
+
+def _lock(connection: Connection, name: str, sequence: Sequence, orders: Orders) -> None:
+    """Hold this database's pipeline locks for the session; a killed predecessor's go with its session."""
     deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        if advisory.try_hold(connection, LOCK):
-            return
-        if time.monotonic() > deadline:
-            raise PipelineBusy(hint="Wait for it to end; `genonaut runs` shows what it does.")
-        time.sleep(0.25)
+    for key, shared in _locks(name, sequence):
+        while not advisory.try_hold(connection, key, shared=shared):
+            orders.obey()
+            if time.monotonic() > deadline:
+                raise PipelineBusy(hint="Wait for it to end; `genonaut runs` shows what it does.")
+            time.sleep(0.25)
 
 
 def _start(connection: Connection, name: str) -> uuid.UUID:

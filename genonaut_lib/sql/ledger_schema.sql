@@ -55,6 +55,28 @@ alter table workbench.runs
     add column if not exists host text,
     add column if not exists process_id integer;
 
+-- name: scheduled_runs
+-- The times at which sequences were due, one row each: whoever enters it has claimed that time for its
+-- scheduler. `times` is what the time was due by; `baseline` is the newest time before a schedule was known.
+create table if not exists workbench.scheduled_runs (
+    pipeline text not null,
+    due_at timestamptz not null,
+    times text not null,
+    state text not null check (state in ('baseline', 'queued', 'running', 'ok', 'failed', 'refused', 'later',
+                                         'cancelled', 'expired', 'missed', 'skipped', 'lost')),
+    scheduler_id uuid not null,
+    host text not null,
+    process_id integer not null,
+    attempts integer not null default 0,
+    exit_code integer,
+    remark text,
+    claimed_at timestamptz not null default now(),
+    seen_at timestamptz not null default now(),
+    started_at timestamptz,
+    ended_at timestamptz,
+    primary key (pipeline, due_at)
+);
+
 -- name: verifications
 -- What was compared, how much of it, and what differed; a contracting revision asks this table.
 -- `details` is json, not jsonb: figures keep the order they are read in.

@@ -7,7 +7,7 @@ drop view if exists workbench.tag_decisions;
 drop table if exists workbench.changed_content, workbench.backfill_events, workbench.backfill_engines,
     workbench.backfill_wishes, workbench.measurements, workbench.repaired_tags, workbench.tag_policies,
     workbench.unmapped_tags, workbench.tag_spellings, workbench.backfills, workbench.verification_chunks,
-    workbench.verifications, workbench.runs, workbench.pipelines, workbench.loads, workbench.identity;
+    workbench.verifications, workbench.scheduled_runs, workbench.runs, workbench.pipelines, workbench.loads, workbench.identity;
 
 -- name: drop_carry_rights
 drop function if exists workbench.carry_rights(text, text, text);

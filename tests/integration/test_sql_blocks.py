@@ -73,6 +73,7 @@ FIRST_STAGE_OF = {
     "items": ATTACHED,
     "holdings": ATTACHED,
     "run_records": "seed_tags",
+    "scheduled_runs": "seed_tags",
     "fingerprints": ATTACHED,
 }
 LAST_STAGE_OF = {
@@ -141,6 +142,8 @@ VALUES: dict[str, object] = {
     "end_source": "items", "end_id": 1, "chunk": 0, "span": 0,
     "statement_ms": 1, "lock_ms": 1, "idle_ms": 1,
     "content_ids": [1], "chunk_count": 1,
+    "pipelines": ["seal"], "pipeline": "seal", "due_at": NOW, "dues": [NOW], "times": "* * * * * UTC", "days": 90,
+    "scheduler_id": uuid.UUID(int=6), "before": uuid.UUID(int=7), "exit_code": 0, "remark": None,
     "fingerprint_key": b"k" * 32,
     "deadline_at": NOW, "resumed_from": uuid.UUID(int=2), "prefix": "0",
     "content_type": "t", "content_data": "", "item_metadata": None, "quality_score": None, "is_private": False,
