@@ -65,7 +65,7 @@ def scheduler(
     With --once: 0 ok, also with nothing due; 1 failed; 2 refused; 75 try again
     later (the sequence is at work, the database is starting).
     """
-    from genonaut_lib.runs.scheduler import Scheduler, World
+    from genonaut_lib.runs.schedules.scheduler import Scheduler, World
     from genonaut_lib.runs.sequences import scheduled_sequences
 
     remember(confirm)
@@ -99,7 +99,7 @@ def list_times(
         genonaut schedule list --env demo --limit 100 --json
     """
     from genonaut_lib.migration import ledger
-    from genonaut_lib.runs.schedule_book import recent_times
+    from genonaut_lib.runs.schedules.schedule_book import recent_times
     from genonaut_lib.runs.sequences import scheduled_sequences
 
     settings, schedules = load_settings(env), scheduled_sequences()
@@ -129,7 +129,7 @@ def export(
         genonaut schedule export --format cron --env production
         genonaut schedule export --format k8s --env production --image registry/genonaut:1.2
     """
-    from genonaut_lib.runs.schedule_export import FORMATS, Target
+    from genonaut_lib.runs.schedules.schedule_export import FORMATS, Target
     from genonaut_lib.runs.sequences import scheduled_sequences
 
     if form not in FORMATS:

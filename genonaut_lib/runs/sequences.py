@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from genonaut_lib.errors import InvalidInput, InvalidSettings
-from genonaut_lib.runs.cron_times import CronTimes
+from genonaut_lib.runs.schedules.cron_times import CronTimes
 from genonaut_lib.settings import nearest, project_root
 
 

@@ -18,8 +18,8 @@ import pytest
 
 from genonaut_lib.db import advisory, engine
 from genonaut_lib.runs.pipelines import LOCK
-from genonaut_lib.runs.schedule_book import Holder, Slot
-from genonaut_lib.runs.scheduler import Scheduler, World
+from genonaut_lib.runs.schedules.schedule_book import Holder, Slot
+from genonaut_lib.runs.schedules.scheduler import Scheduler, World
 from genonaut_lib.runs.sequences import Schedule
 from tests.integration.stage import Stage, staged, wait_for
 
@@ -187,7 +187,7 @@ def test_a_sequence_past_its_deadline_is_ended(keeper: Keeper) -> None:
 
 def test_a_sequence_that_ignores_sigterm_is_killed(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its deadline holds all the same."""
-    monkeypatch.setattr("genonaut_lib.runs.children.KILL_AFTER_S", 0.5)
+    monkeypatch.setattr("genonaut_lib.runs.schedules.children.KILL_AFTER_S", 0.5)
     keeper.code = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEP}"
     scheduler = keeper.scheduler(deadline_s=1.0)
     scheduler.tick()
@@ -198,7 +198,7 @@ def test_a_sequence_that_ignores_sigterm_is_killed(keeper: Keeper, monkeypatch: 
 
 def test_exit_code_75_is_tried_again_until_the_next_time(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was busy may be free a little later; the next time ends the waiting."""
-    monkeypatch.setattr("genonaut_lib.runs.scheduled_task.FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr("genonaut_lib.runs.schedules.scheduled_task.FIRST_RETRY_S", 0.05)
     keeper.code = "raise SystemExit(75)"
     scheduler = keeper.scheduler()
     scheduler.tick()
@@ -225,7 +225,7 @@ def test_how_a_sequence_ended_is_what_the_ledger_says(code: str, state: str, kee
 
 def test_a_lost_session_keeps_the_sequence_at_work(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     """The outage is said once, the sequence goes on, and how it ended is written down afterwards."""
-    monkeypatch.setattr("genonaut_lib.runs.schedule_line.RECONNECT_S", 0.2)
+    monkeypatch.setattr("genonaut_lib.runs.schedules.schedule_line.RECONNECT_S", 0.2)
     keeper.code = "import time; time.sleep(1)"
     scheduler = keeper.scheduler()
     scheduler.tick()
@@ -244,8 +244,8 @@ def test_a_lost_session_keeps_the_sequence_at_work(keeper: Keeper, monkeypatch: 
 
 def test_a_silent_scheduler_of_another_machine_loses_its_time(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its lease is free and nobody saw it for long, so another one does the work; a living one keeps it."""
-    monkeypatch.setattr("genonaut_lib.runs.scheduler.SETTLED_S", 0.0)
-    monkeypatch.setattr("genonaut_lib.runs.scheduler.BEAT_S", 0.1)
+    monkeypatch.setattr("genonaut_lib.runs.schedules.scheduler.SETTLED_S", 0.0)
+    monkeypatch.setattr("genonaut_lib.runs.schedules.scheduler.BEAT_S", 0.1)
     scheduler = keeper.scheduler()
     scheduler.tick()
     enter(keeper, 13, seen_s_ago=5)
@@ -262,7 +262,7 @@ def test_a_silent_scheduler_of_another_machine_loses_its_time(keeper: Keeper, mo
 
 def test_a_sequence_that_another_scheduler_took_over_is_ended(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may run once; how the other one fares is not overwritten."""
-    monkeypatch.setattr("genonaut_lib.runs.scheduler.BEAT_S", 0.1)
+    monkeypatch.setattr("genonaut_lib.runs.schedules.scheduler.BEAT_S", 0.1)
     keeper.code = SLEEP
     scheduler = keeper.scheduler()
     scheduler.tick()
@@ -276,7 +276,7 @@ def test_a_sequence_that_another_scheduler_took_over_is_ended(keeper: Keeper, mo
 
 def test_a_claim_whose_answer_was_lost_is_kept(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     """The row is there and nobody else will work on it."""
-    monkeypatch.setattr("genonaut_lib.runs.scheduler.BEAT_S", 0.1)
+    monkeypatch.setattr("genonaut_lib.runs.schedules.scheduler.BEAT_S", 0.1)
     scheduler = keeper.scheduler()
     scheduler.tick()
     enter(keeper, 13, seen_s_ago=0, attempts=0)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from apscheduler.triggers.cron import CronTrigger
 
-from genonaut_lib.runs.schedule_export import FORMATS, Target, calendar
+from genonaut_lib.runs.schedules.schedule_export import FORMATS, Target, calendar
 from genonaut_lib.runs.sequences import Schedule, load_sequences, scheduled_sequences
 from genonaut_lib.settings import environments
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from genonaut_lib.runs.children import Child
-from genonaut_lib.runs.schedule_book import Slot
+from genonaut_lib.runs.schedules.children import Child
+from genonaut_lib.runs.schedules.schedule_book import Slot
 from genonaut_lib.runs.sequences import Schedule
 
 OK, REFUSED, LATER = 0, 2, 75

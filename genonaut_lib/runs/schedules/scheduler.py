@@ -17,10 +17,10 @@ import psycopg
 
 from genonaut_lib.db import engine
 from genonaut_lib.errors import DatabaseUnreachable, DiskFull, GenonautError, ReadOnlyDatabase
-from genonaut_lib.runs.children import KILL_AFTER_S
-from genonaut_lib.runs.schedule_book import Book, Held, Slot
-from genonaut_lib.runs.schedule_line import Line
-from genonaut_lib.runs.scheduled_task import LATER, STOPPED, Outcome, Task
+from genonaut_lib.runs.schedules.children import KILL_AFTER_S
+from genonaut_lib.runs.schedules.schedule_book import Book, Held, Slot
+from genonaut_lib.runs.schedules.schedule_line import Line
+from genonaut_lib.runs.schedules.scheduled_task import LATER, STOPPED, Outcome, Task
 from genonaut_lib.runs.sequences import Schedule
 from genonaut_lib.runs.stops import Orders, listening
 from genonaut_lib.settings import Settings

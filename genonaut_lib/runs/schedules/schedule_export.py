@@ -16,8 +16,8 @@ from string import Template
 
 import yaml
 
-from genonaut_lib.runs.children import KILL_AFTER_S
-from genonaut_lib.runs.cron_times import WEEKDAYS, CronTimes
+from genonaut_lib.runs.schedules.children import KILL_AFTER_S
+from genonaut_lib.runs.schedules.cron_times import WEEKDAYS, CronTimes
 from genonaut_lib.runs.sequences import Schedule
 
 LATER = 75

@@ -10,7 +10,7 @@ import psycopg
 
 from genonaut_lib.db import engine, guard
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.runs.schedule_book import Book, Holder
+from genonaut_lib.runs.schedules.schedule_book import Book, Holder
 from genonaut_lib.settings import Settings
 
 RECONNECT_S = 2.0
