@@ -58,7 +58,7 @@ class Sieve:
         if not total:
             return batches(chunks, picker.bound, descending=turn)
         windows = in_order(0, chunks, descending=turn)
-        return iter([windows[:1], windows[1:]])
+        return iter([part for part in (windows[:1], windows[1:]) if part])
 
     async def _narrowed(self, window: Window) -> Sieve:
         """Return a sieve by those groups that leave nothing of a window, or this one if they are not fewer."""
