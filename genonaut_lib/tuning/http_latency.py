@@ -69,13 +69,17 @@ class _Ways:
 
 
 def measure_latency(ground: Ground) -> Found:
-    """Ask every question in all ways: once to warm up and to compare, then repeatedly in a new order each time."""
+    """Ask every question in all ways: once to warm up and to compare, then repeatedly in a new order each time.
+
+    In each round one way has its turn after the other, as one client has one service: what another process read
+    just before would be in the processor's caches instead.
+    """
     with _ways(ground) as ways:
         asked = [_compared(ways, case) for case in _told(ground, hard_questions(ground), "questions compared")]
         dice = random.Random(ground.effort.seed)  # noqa: S311  # an order, not a secret
-        order = [(one, way) for one in asked for way in ways.all() if way != "baseline" or one.quick]
         for turn in range(ground.effort.repeats):
-            dice.shuffle(order)
+            dice.shuffle(asked)
+            order = [(one, way) for way in ways.all() for one in asked if way != "baseline" or one.quick]
             for one, way in _told(ground, order, f"requests, round {turn + 1} of {ground.effort.repeats}"):
                 one.times.setdefault(way, []).append(ways.all()[way](one))
     ground.baseline_ms.update({one.case.name: one.median("baseline") for one in asked})
