@@ -25,7 +25,7 @@ from genonaut_lib.service import (
     tags,
     unified,
 )
-from genonaut_lib.service.deadline import OnceMore, Watch
+from genonaut_lib.service.deadline import OnceMore, Watch, all_put_away
 from genonaut_lib.service.delivery import Delivery
 from genonaut_lib.service.dependencies import open_redis, watch
 from genonaut_lib.service.meanings import Meanings
@@ -86,6 +86,8 @@ def _lifespan(
         async with contextlib.AsyncExitStack() as stack:
             app.state.service = await _opened(stack, _serving(settings), tokens)
             _settle_memory()
+            # Before the sessions are closed, over which they are to be told.
+            stack.push_async_callback(all_put_away)
             yield
 
     return running

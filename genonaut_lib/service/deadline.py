@@ -22,6 +22,10 @@ CANCEL_EVERY_S = 1.0
 """A task that was cancelled may wait for a server that hangs. Cancelled again, it closes its session instead."""
 
 
+_UNDER_WAY: set[asyncio.Future[None]] = set()
+"""What the application works at, on this process's one event loop."""
+
+
 class Watch:
     """Lets the application work in a task: cancelled when the client goes, answered for at the deadline."""
 
@@ -50,6 +54,8 @@ class Exchange:
     async def carried_out(self, app: ASGIApp, deadline_s: float) -> None:
         """Have the application answer, or answer in its place; return once nothing is left of its work."""
         work: asyncio.Future[None] = asyncio.ensure_future(app(self._scope, self._taken, self._sent))
+        _UNDER_WAY.add(work)
+        work.add_done_callback(_UNDER_WAY.discard)
         client = asyncio.create_task(self._listen())
         try:
             await self._ended(work, client, deadline_s)
@@ -108,6 +114,12 @@ async def put_away(work: asyncio.Future[None]) -> None:
             return
         work.cancel()
         await asyncio.wait({work}, timeout=CANCEL_EVERY_S)
+
+
+async def all_put_away() -> None:
+    """Wait until nothing is under way any more, for some seconds: statements that were cancelled need to be told."""
+    if _UNDER_WAY:
+        await asyncio.wait(set(_UNDER_WAY), timeout=CANCELS * CANCEL_EVERY_S)
 
 
 class OnceMore:

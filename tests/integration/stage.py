@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -81,7 +82,13 @@ class Stage:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_hears_ctrl_c,  # noqa: PLW1509  # this process starts no threads of its own
         )
+
+
+def _hears_ctrl_c() -> None:
+    """Undo what a shell does to processes in the background; a run heeds no signal that it was told to ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager
