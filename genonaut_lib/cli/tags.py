@@ -12,9 +12,9 @@ from genonaut_lib.cli.options import AsJson, Env, out, print_json, print_table
 from genonaut_lib.db import engine, guard, pool
 from genonaut_lib.db.engine import translated
 from genonaut_lib.db.pool import AsyncConnection
-from genonaut_lib.errors import UnknownTag
 from genonaut_lib.gallery import naming, tags
 from genonaut_lib.gallery.tags import Relative, Tag, TagListing, TagSearch, TagSort
+from genonaut_lib.request_errors import UnknownTag
 from genonaut_lib.settings import load_settings
 from genonaut_lib.vocabulary import ContentSource
 

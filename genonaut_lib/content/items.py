@@ -31,10 +31,12 @@ from genonaut_lib.content.item_rows import (
     update_item,
 )
 from genonaut_lib.db.pool import AsyncConnection, Pool
-from genonaut_lib.errors import (
+from genonaut_lib.errors import GenonautError, InvalidInput
+from genonaut_lib.gallery.naming import resolve
+from genonaut_lib.gallery.reading import reading
+from genonaut_lib.gallery.request import unknown_tags
+from genonaut_lib.request_errors import (
     Forbidden,
-    GenonautError,
-    InvalidInput,
     ItemChanged,
     ItemNotFound,
     ItemRefused,
@@ -42,9 +44,6 @@ from genonaut_lib.errors import (
     UnknownCreator,
     WriteContended,
 )
-from genonaut_lib.gallery.naming import resolve
-from genonaut_lib.gallery.reading import reading
-from genonaut_lib.gallery.request import unknown_tags
 from genonaut_lib.vocabulary import ContentSource
 
 ATTEMPTS = 5

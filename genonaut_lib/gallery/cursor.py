@@ -25,9 +25,10 @@ from psycopg import errors as sqlstate
 from psycopg.rows import tuple_row
 
 from genonaut_lib.db.pool import AsyncConnection
-from genonaut_lib.errors import CursorKeyMissing, InvalidCursor, InvalidSettings, MissingPrivilege
+from genonaut_lib.errors import CursorKeyMissing, InvalidSettings, MissingPrivilege
 from genonaut_lib.gallery.order import Position, SortField, SortValue
 from genonaut_lib.gallery.query import GalleryQuery, Group
+from genonaut_lib.request_errors import InvalidCursor
 from genonaut_lib.settings import CURSOR_KEY_VARIABLE, Settings
 from genonaut_lib.vocabulary import ContentSource
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from genonaut_lib.db.pool import AsyncConnection
-from genonaut_lib.errors import InvalidInput, UnknownTag
+from genonaut_lib.errors import InvalidInput
 from genonaut_lib.gallery.cursor import Signer
 from genonaut_lib.gallery.naming import Resolved, families, is_storable, resolve
 from genonaut_lib.gallery.query import NOTHING, Creators, GalleryQuery, Scope, Sort, SortField, TagMatch
+from genonaut_lib.request_errors import UnknownTag
 from genonaut_lib.settings import nearest
 from genonaut_lib.vocabulary import ContentSource
 

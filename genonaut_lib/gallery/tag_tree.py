@@ -33,9 +33,10 @@ from sqlalchemy.types import Integer, Uuid
 
 from genonaut_lib.db.pool import AsyncConnection
 from genonaut_lib.db.schema import tag_parents, tags
-from genonaut_lib.errors import HierarchyTooLarge, InvalidInput, TagNotFound
+from genonaut_lib.errors import HierarchyTooLarge, InvalidInput
 from genonaut_lib.gallery.compiling import text_of
 from genonaut_lib.gallery.tag_rows import BY_NAME, Tag, fetched, tag_of, tag_rows
+from genonaut_lib.request_errors import TagNotFound
 
 MOST_NODES = 10_000
 """How many tags one answer of the hierarchy holds at most, unless told otherwise."""

@@ -7,7 +7,8 @@ from typing import Any, NoReturn
 
 from fastapi import Request
 
-from genonaut_lib.errors import BodyTooLarge, InvalidInput
+from genonaut_lib.errors import InvalidInput
+from genonaut_lib.request_errors import BodyTooLarge
 
 LARGEST_BODY = 5_000_000
 """Bytes; a million characters of content take up to four million of them."""

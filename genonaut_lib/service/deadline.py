@@ -7,7 +7,8 @@ import asyncio
 from fastapi import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from genonaut_lib.errors import DeadlineExceeded, GenonautError, ShuttingDown
+from genonaut_lib.errors import GenonautError
+from genonaut_lib.request_errors import DeadlineExceeded, ShuttingDown
 from genonaut_lib.service.problems import problem_of, unexpected
 from genonaut_lib.service.trace import current
 

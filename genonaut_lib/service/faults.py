@@ -19,12 +19,9 @@ from genonaut_lib.errors import (
     LockNotAcquired,
     QueryTimedOut,
     ReadOnlyDatabase,
-    SessionsBusy,
-    ShuttingDown,
-    StatementCancelled,
-    TransactionConflict,
 )
 from genonaut_lib.gallery.reading import is_own_timeout
+from genonaut_lib.request_errors import SessionsBusy, ShuttingDown, StatementCancelled, TransactionConflict
 from genonaut_lib.service.problems import Problem, problem_of, unexpected
 from genonaut_lib.service.sessions import Sessions
 from genonaut_lib.service.state import Service

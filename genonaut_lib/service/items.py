@@ -11,7 +11,8 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 
 from genonaut_lib.content.item_fields import fields_of, fields_of_new
 from genonaut_lib.content.items import Editor, Item, Key
-from genonaut_lib.errors import Forbidden, InvalidInput
+from genonaut_lib.errors import InvalidInput
+from genonaut_lib.request_errors import Forbidden
 from genonaut_lib.service import problems
 from genonaut_lib.service.answers import answer_with
 from genonaut_lib.service.bodies import object_of

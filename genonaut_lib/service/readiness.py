@@ -7,7 +7,7 @@ from psycopg_pool import PoolTimeout
 
 from genonaut_lib.db.pool import Pool
 from genonaut_lib.db.statements import block
-from genonaut_lib.errors import NotReady
+from genonaut_lib.request_errors import NotReady
 from genonaut_lib.service.watching import Watched
 from genonaut_lib.vocabulary import ContentSource
 

@@ -19,7 +19,8 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from genonaut_lib.db import engine, guard
-from genonaut_lib.errors import AddressTaken, DatabaseUnreachable, ServerStartFailed
+from genonaut_lib.errors import DatabaseUnreachable, ServerStartFailed
+from genonaut_lib.request_errors import AddressTaken
 from genonaut_lib.service import PREFIX, logs
 from genonaut_lib.service.app import create_app
 from genonaut_lib.service.metrics import shared_metrics

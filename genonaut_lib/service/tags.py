@@ -16,11 +16,11 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from psycopg.errors import UndefinedTable
 
 from genonaut_lib.db.pool import AsyncConnection
-from genonaut_lib.errors import NotReady, TagNotFound
 from genonaut_lib.gallery import naming, tags
 from genonaut_lib.gallery.reading import reading
 from genonaut_lib.gallery.tag_figures import tag_figures
 from genonaut_lib.gallery.tags import MOST_TAGS, TagListing, TagSearch, TagSort
+from genonaut_lib.request_errors import NotReady, TagNotFound
 from genonaut_lib.service import problems
 from genonaut_lib.service import tag_bodies as bodies
 from genonaut_lib.service.answers import answer_with

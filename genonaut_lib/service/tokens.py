@@ -12,7 +12,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from genonaut_lib.errors import InvalidSettings, TokenRefused
+from genonaut_lib.errors import InvalidSettings
+from genonaut_lib.request_errors import TokenRefused
 from genonaut_lib.service_settings import KEY_VARIABLE, SHORTEST_SECRET, TokenSettings
 from genonaut_lib.settings import Settings
 

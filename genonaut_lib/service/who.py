@@ -13,7 +13,8 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from genonaut_lib.content.items import Editor
-from genonaut_lib.errors import Forbidden, InvalidInput, TokenRefused, Unauthenticated
+from genonaut_lib.errors import InvalidInput
+from genonaut_lib.request_errors import Forbidden, TokenRefused, Unauthenticated
 from genonaut_lib.service.state import Running, Service
 from genonaut_lib.service.tokens import Bearer, Tokens, parse_uuid
 

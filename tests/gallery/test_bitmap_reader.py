@@ -32,6 +32,8 @@ LEAST_SHARE = 0.4
 """Tags of a lesser share have no bitmaps here, so that some of most filters' are answered by the junction."""
 LEAST_ITEMS = int(LEAST_SHARE * sum(ITEMS.values()))
 CROWD = 40_000
+ENOUGH = 200
+"""Queries among which more than a few match a crowd, however few are asked for in all."""
 
 
 def bitmaps_of(cache_mb: int = 256) -> Bitmaps:
@@ -152,8 +154,8 @@ def test_facets_of_more_items_than_may_be_looked_at_are_counted_on_the_server(re
             assert readers.built.run(readers.facets(tight, query, 3)) == facets_of(readers.built, query)[:3]
             answered.append(crowd)
 
-    fuzzed(readers.built, 99, QUERIES * 2, check)
-    assert True in answered
+    fuzzed(readers.built, 99, max(QUERIES * 2, ENOUGH), check)
+    assert answered.count(True) > 3
 
 
 @pytest.fixture(scope="module")

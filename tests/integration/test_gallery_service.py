@@ -16,7 +16,7 @@ from psycopg.errors import DivisionByZero, ReadOnlySqlTransaction
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import Pool, open_pool
-from genonaut_lib.errors import CursorKeyMissing, InvalidCursor, InvalidInput, QueryTimedOut, ViewMissing
+from genonaut_lib.errors import CursorKeyMissing, InvalidInput, QueryTimedOut, ViewMissing
 from genonaut_lib.gallery import answering
 from genonaut_lib.gallery.answer import Answer
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total
@@ -28,6 +28,7 @@ from genonaut_lib.gallery.request import GalleryRequest
 from genonaut_lib.gallery.strategies import STRATEGIES
 from genonaut_lib.migration import tag_stats
 from genonaut_lib.migration.phases import Context
+from genonaut_lib.request_errors import InvalidCursor
 from genonaut_lib.settings import Settings
 from genonaut_lib.tuning.plan_tree import parse
 from genonaut_lib.vocabulary import ContentSource, tag_id

@@ -17,10 +17,11 @@ from psycopg import IsolationLevel
 from genonaut_lib.content.hierarchy import add_parent, find_cycles, remove_parent
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import AsyncConnection, open_session
-from genonaut_lib.errors import CheckFailed, CycleRefused, HierarchyTooLarge, InvalidInput, TagNotFound
+from genonaut_lib.errors import CheckFailed, CycleRefused, HierarchyTooLarge, InvalidInput
 from genonaut_lib.gallery import tags
 from genonaut_lib.gallery.tags import Edge, Relative, Tag
 from genonaut_lib.migration.phases import Context
+from genonaut_lib.request_errors import TagNotFound
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import tag_id
 from tests.factories import Gallery

@@ -22,10 +22,14 @@ from genonaut_lib.content.items import ATTEMPTS, Editor, Item, Items, Key
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.pool import open_pool
-from genonaut_lib.errors import (
+from genonaut_lib.errors import GenonautError, InvalidInput
+from genonaut_lib.gallery.counts import CountMode
+from genonaut_lib.gallery.gallery import Gallery
+from genonaut_lib.gallery.query import GalleryQuery
+from genonaut_lib.migration.phases import PHASES, Context
+from genonaut_lib.migration.runner import undo_phase
+from genonaut_lib.request_errors import (
     Forbidden,
-    GenonautError,
-    InvalidInput,
     ItemChanged,
     ItemNotFound,
     ItemRefused,
@@ -34,11 +38,6 @@ from genonaut_lib.errors import (
     UnknownTag,
     WriteContended,
 )
-from genonaut_lib.gallery.counts import CountMode
-from genonaut_lib.gallery.gallery import Gallery
-from genonaut_lib.gallery.query import GalleryQuery
-from genonaut_lib.migration.phases import PHASES, Context
-from genonaut_lib.migration.runner import undo_phase
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
 from tests.migration.application import in_arrays, in_junction

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.errors import InvalidCursor, InvalidInput, UnknownTag
+from genonaut_lib.errors import InvalidInput
 from genonaut_lib.gallery.cursor import Signer
 from genonaut_lib.gallery.page import read_page
 from genonaut_lib.gallery.query import NOTHING, GalleryQuery, TagMatch
 from genonaut_lib.gallery.request import GalleryRequest, to_query
 from genonaut_lib.migration.phases import Context
+from genonaut_lib.request_errors import InvalidCursor, UnknownTag
 from genonaut_lib.vocabulary import ContentSource, tag_id
 from tests.factories import Gallery
 from tests.migration.test_phases import apply

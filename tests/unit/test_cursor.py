@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genonaut_lib.errors import InvalidCursor, InvalidInput, InvalidSettings
+from genonaut_lib.errors import InvalidInput, InvalidSettings
 from genonaut_lib.gallery import cursor
 from genonaut_lib.gallery.cursor import LONGEST, Signer
 from genonaut_lib.gallery.order import Position, Sort, SortField, SortValue
 from genonaut_lib.gallery.query import Creators, GalleryQuery, Scope, TagMatch
+from genonaut_lib.request_errors import InvalidCursor
 from genonaut_lib.vocabulary import ContentSource
 
 KEY, OTHER_KEY = b"k" * 32, b"o" * 32

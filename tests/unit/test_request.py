@@ -7,7 +7,7 @@ from itertools import combinations, product
 
 import pytest
 
-from genonaut_lib.errors import InvalidInput, UnknownTag
+from genonaut_lib.errors import InvalidInput
 from genonaut_lib.gallery.naming import Resolved
 from genonaut_lib.gallery.query import (
     EVERYTHING,
@@ -32,6 +32,7 @@ from genonaut_lib.gallery.request import (
     untagged,
     words_of,
 )
+from genonaut_lib.request_errors import UnknownTag
 
 VIEWER = uuid.UUID(int=9)
 CAT, DOG, PET = (uuid.UUID(int=number) for number in (1, 2, 3))

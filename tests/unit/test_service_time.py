@@ -13,16 +13,8 @@ from psycopg import errors as sqlstate
 from psycopg_pool import PoolTimeout, TooManyRequests
 from pydantic import ValidationError
 
-from genonaut_lib.errors import (
-    DatabaseUnreachable,
-    GenonautError,
-    InvalidInput,
-    LockNotAcquired,
-    QueryTimedOut,
-    SessionsBusy,
-    StatementCancelled,
-    TransactionConflict,
-)
+from genonaut_lib.errors import DatabaseUnreachable, GenonautError, InvalidInput, LockNotAcquired, QueryTimedOut
+from genonaut_lib.request_errors import SessionsBusy, StatementCancelled, TransactionConflict
 from genonaut_lib.service import faults
 from genonaut_lib.service.deadline import OnceMore, Watch
 from genonaut_lib.service.logs import Lines
