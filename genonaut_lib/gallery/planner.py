@@ -197,11 +197,15 @@ def _decided(case: _Case, feedback: Feedback | None) -> Choice:
 def _with_totals(case: _Case, priced: Mapping[str, float]) -> Mapping[str, float]:
     """Return the prices with that of a count beside each page that does not bring its total along.
 
-    Where the bitmaps are not fit, all pages have the same count beside them, and it tells none apart.
+    Where the bitmaps are not fit, all pages have the same count beside them, and it tells none apart. Where they
+    are the cheapest as it is, no count need be priced: it would make the others dearer still.
     """
     assert case.outlook is not None
     terms = case.terms
-    if not (terms.pages and terms.totals and BITMAP.name in priced):
+    if (
+        not (terms.pages and terms.totals and BITMAP.name in priced)
+        or min(priced, key=priced.__getitem__) == BITMAP.name
+    ):
         return priced
     counting = replace(case, terms=replace(terms, pages=False), outlook=replace(case.outlook, reach=None))
     counting = replace(counting, unfit=_unfit(counting.terms, counting.outlook))

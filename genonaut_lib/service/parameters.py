@@ -121,13 +121,18 @@ class Parameters(BaseModel):
 _LISTS = frozenset({"content_source_types", "content_types", "tag", "tag_names", "exclude_tag"})
 
 
-async def _parsed(request: Request) -> Parameters:
+def parsed(request: Request) -> Parameters:
+    """Return the parameters of a request; raise RequestValidationError for a value that is none."""
     given = request.query_params
     words = {name: given.getlist(name) if name in _LISTS else given[name] for name in given}
     try:
         return Parameters.model_validate(words)
     except ValidationError as error:
         raise RequestValidationError([{**one, "loc": ("query", *one["loc"])} for one in error.errors()]) from None
+
+
+async def _parsed(request: Request) -> Parameters:
+    return parsed(request)
 
 
 Asked = Annotated[Parameters, Depends(_parsed)]

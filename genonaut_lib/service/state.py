@@ -39,10 +39,15 @@ class Service:
     metrics: Metrics
 
 
-async def _service(request: Request) -> Service:
-    # Asynchronous though it waits for nothing: what is not would be called on another thread.
+def service_of(request: Request) -> Service:
+    """Return the service that a request came to."""
     service: Service = request.app.state.service
     return service
+
+
+async def _service(request: Request) -> Service:
+    # Asynchronous though it waits for nothing: what is not would be called on another thread.
+    return service_of(request)
 
 
 Running = Annotated[Service, Depends(_service)]

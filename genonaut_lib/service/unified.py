@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from genonaut_lib.gallery.answer import Answer
 from genonaut_lib.gallery.counts import CountMode, Total
 from genonaut_lib.gallery.facets import Facets
 from genonaut_lib.gallery.query import GalleryQuery
-from genonaut_lib.service import parameters, problems
+from genonaut_lib.service import parameters, problems, who
 from genonaut_lib.service.answers import REVALIDATED, answer_with
-from genonaut_lib.service.parameters import Asked, in_parameters
+from genonaut_lib.service.parameters import in_parameters
 from genonaut_lib.service.shapes import UnifiedPage
-from genonaut_lib.service.state import Running
+from genonaut_lib.service.state import service_of
 from genonaut_lib.service.stats import counts_of
 from genonaut_lib.service.stats_memory import Counted
 from genonaut_lib.service.trace import CURRENT, Trace
-from genonaut_lib.service.who import Asking
 from genonaut_lib.vocabulary import ContentSource
 
 router = APIRouter(tags=["gallery"])
@@ -42,14 +41,18 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/content/unified",
     responses=_RESPONSES | problems.documented(400, 401, 403, 503, 504),
-    openapi_extra=parameters.documented(),
+    openapi_extra={"parameters": [who.DOCUMENTED, *parameters.documented()["parameters"]]},
 )
-async def unified(service: Running, caller: Asking, asked: Asked) -> Response:
+async def unified(request: Request) -> Response:
     """Return a page of the gallery: the items of both sources that a filter means and the viewer may see.
 
     Pages are turned by number, or by the cursors of an answer, which skip and repeat nothing whatever is written
     meanwhile. A bad value is refused, never passed over.
     """
+    # Not by FastAPI's dependencies, which would take 0.15 ms of the three that a page takes.
+    service = service_of(request)
+    caller = who.caller_of(request, service, request.query_params.get("user_id"))
+    asked = parameters.parsed(request)
     with in_parameters():
         query = await service.meanings.query_of(asked.request(caller.viewer))
         service.stats.begin(caller.viewer)

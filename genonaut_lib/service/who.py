@@ -7,8 +7,9 @@ subject of the bearer token, and nobody in particular without one.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
 
@@ -27,10 +28,16 @@ class Caller:
     is_admin: bool = False
 
 
-UserId = Annotated[str | None, Query(description="Who looks: the id of a user. With tokens, their subject or nothing.")]
+_WHO_LOOKS = "Who looks: the id of a user. With tokens, their subject or nothing."
+UserId = Annotated[str | None, Query(description=_WHO_LOOKS)]
+DOCUMENTED: Mapping[str, Any] = {
+    "name": "user_id", "in": "query", "required": False, "description": _WHO_LOOKS, "schema": {"type": "string"}
+}  # fmt: skip
+"""What the OpenAPI document says of `user_id`, for a handler that takes it from the request itself."""
 
 
-async def _caller(request: Request, service: Running, user_id: UserId = None) -> Caller:
+def caller_of(request: Request, service: Service, user_id: str | None) -> Caller:
+    """Return who asks; raise InvalidInput, Unauthenticated, TokenRefused or Forbidden."""
     if service.tokens is None:
         return Caller(_named(user_id))
     # The token first: a broken one is said to be broken, whatever else is wrong.
@@ -40,6 +47,10 @@ async def _caller(request: Request, service: Running, user_id: UserId = None) ->
     if named not in (None, bearer.subject):
         raise Forbidden("The token was not given to the user of user_id.", hint="Leave user_id out.", field="user_id")
     return Caller(bearer.subject, bearer.is_admin)
+
+
+async def _caller(request: Request, service: Running, user_id: UserId = None) -> Caller:
+    return caller_of(request, service, user_id)
 
 
 def _named(user_id: str | None) -> uuid.UUID | None:

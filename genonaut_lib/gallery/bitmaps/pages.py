@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
+from psycopg import errors
 from psycopg.rows import dict_row, tuple_row
 
 from genonaut_lib.errors import BitmapsUnavailable
@@ -21,6 +25,8 @@ from genonaut_lib.gallery.clauses import Shape, shape_of
 from genonaut_lib.gallery.page import Page, page_of
 from genonaut_lib.gallery.query import GalleryQuery, SortField
 from genonaut_lib.vocabulary import ContentSource
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -68,9 +74,14 @@ class Asked:
         marked = self._marked_beyond(turn)[:end]
         dropped = max(0, offset - len(marked))
         bound = await bound_of(self.sieve, query.position, descending=turn)
-        picker = await self.sieve.walk(Picker(dropped, end - dropped, turn, bound), total=total)
-        ids = await self._ids(picker.ranks, marked)
-        page = await self._fetched(order_of(query), ids, offset - dropped)
+        picker = Picker(dropped, end - dropped, turn, bound)
+        async with contextlib.aclosing(self.sieve.steps(picker, total=total)) as steps:
+            async for _ in steps:
+                if picker.full:
+                    break
+            ids = await self._ids(picker.ranks, marked)
+            fetched = self._fetched(order_of(query), ids, offset - dropped)
+            page = await (_beside(fetched, steps) if picker.full and total else fetched)
         return Reading(page, picker.counted + len(self.marked) if total else None)
 
     def _marked_beyond(self, descending: bool) -> list[MarkedItem]:  # a direction, from one place
@@ -130,6 +141,35 @@ class Asked:
             loading.adapt(cursor.adapters)
             await cursor.execute(page_text(rest), values, prepare=None if self.by_rank else False)
             return page_of(self.query, await cursor.fetchall())
+
+
+async def _beside(fetched: Coroutine[Any, Any, T], steps: AsyncIterator[None]) -> T:
+    """Return what is fetched, taking the steps that are left while the server is busy with it.
+
+    Raises what either raises. Nothing of the session is in use any more when it does.
+    """
+    fetching = asyncio.create_task(fetched)
+    try:
+        # Once round the loop, so that the statement is on its way.
+        await asyncio.sleep(0)
+        async for _ in steps:
+            pass
+    except errors.InFailedSqlTransaction:
+        # Failed by the statement that fetches: that one says why.
+        await fetching
+        raise
+    except BaseException:
+        await _put_away(fetching)
+        raise
+    return await fetching
+
+
+async def _put_away(task: asyncio.Task[Any]) -> None:
+    """Cancel a task until it has ended; whoever cancels this task meanwhile cancels that one once more."""
+    while not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
 
 
 def _key(item: MarkedItem) -> Key:

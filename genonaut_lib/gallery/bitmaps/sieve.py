@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -38,7 +38,13 @@ class Sieve:
         return self.operands.view.state
 
     async def walk(self, picker: Picker, *, total: bool) -> Picker:
-        """Show the picker what matches, and return it: all there is for a total, else until it is full.
+        """Show the picker what matches, and return it: all there is for a total, else until it is full."""
+        async for _ in self.steps(picker, total=total):
+            pass
+        return picker
+
+    async def steps(self, picker: Picker, *, total: bool) -> AsyncGenerator[None, None]:
+        """Show the picker what matches as `walk` does, and stop after each batch of windows.
 
         Where the first windows hold nothing, and a few of the groups say why, the others are not looked at in
         any window that these few rule out as well: popular tags that never meet would cost all their bitmaps.
@@ -51,7 +57,7 @@ class Sieve:
                 picker.see(window, words)
             if first is None and not picker.counted:
                 first = await self._narrowed(windows[0])
-        return picker
+            yield
 
     def _batches(self, picker: Picker, *, total: bool) -> Iterator[Sequence[Window]]:
         chunks, turn = self.state.chunks, picker.descending
