@@ -20,6 +20,7 @@ from genonaut_lib.gallery import labels
 from genonaut_lib.gallery.answer import Answer, Explanation
 from genonaut_lib.gallery.answering import EXACTLY, Answering, Asked, work_of
 from genonaut_lib.gallery.bitmaps.standing import Ready, Standing, Unready
+from genonaut_lib.gallery.choice import Choice
 from genonaut_lib.gallery.clauses import shape_of, values_of
 from genonaut_lib.gallery.counts import NOT_COUNTED, CountMode, Total, exactly
 from genonaut_lib.gallery.cursor import Signer, open_signer
@@ -28,9 +29,10 @@ from genonaut_lib.gallery.feedback import Feedback
 from genonaut_lib.gallery.holdings import Holdings, count_holdings, holdings_of, queries_of
 from genonaut_lib.gallery.knowledge import NOTHING_KNOWN, Knowledge, Known
 from genonaut_lib.gallery.page import Page
-from genonaut_lib.gallery.planner import Choice, choose, choose_for_count, choose_with_total, require_few_tags
+from genonaut_lib.gallery.planner import choose, choose_for_count, require_few_tags
 from genonaut_lib.gallery.query import GalleryQuery
 from genonaut_lib.gallery.reading import asking, reading, timed
+from genonaut_lib.gallery.remembered import Choices
 from genonaut_lib.gallery.request import GalleryRequest, to_query
 from genonaut_lib.gallery.sightings import seen_in_count, seen_on_page
 from genonaut_lib.gallery.statement import page_text
@@ -55,6 +57,7 @@ class Gallery:
         self._knobs = settings.planner
         self._knowledge = Knowledge(pool, settings.planner.stats.freshness_seconds, settings.bitmaps)
         self._feedback = Feedback()
+        self._choices = Choices(settings.planner, self._feedback)
         self._answering = Answering(pool, settings, self._feedback)
         self._telemetry = Telemetry(settings.planner.telemetry)
         self._signer: Signer | None = None
@@ -192,9 +195,8 @@ class Gallery:
         return Asked(query, count, known, choice, parts, known.bitmaps, strategy)
 
     def _chosen(self, query: GalleryQuery, count: CountMode, known: Known, bitmaps: Standing) -> Choice:
-        chooses = choose_with_total if count in EXACTLY else choose
         ready = known.view_ready(self._knobs)
-        return chooses(query, known.statistics, self._knobs, feedback=self._feedback, view_ready=ready, bitmaps=bitmaps)
+        return self._choices.choice(query, known.statistics, bitmaps, totals=count in EXACTLY, view_ready=ready)
 
     def _forced(self, query: GalleryQuery, choice: Choice, name: str, known: Known) -> Choice:
         """Return the choice of a strategy that was asked for by name; what the planner thought stays in it."""

@@ -126,7 +126,9 @@ class Knowledge:
             found = await standing.look(connection, self._bitmaps, known.bitmaps if known else UNKNOWN)
             if known is None or self._is_old(known):
                 known = Known(await _statistics(connection), await view.refreshed_at(connection), time.monotonic())
-        return replace(known, bitmaps=found, bitmaps_due=time.monotonic() + BITMAPS_S)
+        # The same object where nothing changed, so that choices that rest on it stay.
+        same = known.bitmaps if found == known.bitmaps else found
+        return replace(known, bitmaps=same, bitmaps_due=time.monotonic() + BITMAPS_S)
 
 
 async def _statistics(connection: AsyncConnection) -> Statistics | None:

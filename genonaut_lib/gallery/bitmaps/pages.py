@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
-from psycopg import errors
 from psycopg.rows import dict_row, tuple_row
 
 from genonaut_lib.errors import BitmapsUnavailable
@@ -19,14 +16,13 @@ from genonaut_lib.gallery.bitmaps.fetching import Ids, count_text, found_text, o
 from genonaut_lib.gallery.bitmaps.layout import Ranks
 from genonaut_lib.gallery.bitmaps.marked_items import MarkedItem
 from genonaut_lib.gallery.bitmaps.operands import Key
+from genonaut_lib.gallery.bitmaps.overlap import beside
 from genonaut_lib.gallery.bitmaps.picking import Picker
 from genonaut_lib.gallery.bitmaps.sieve import Sieve
 from genonaut_lib.gallery.clauses import Shape, shape_of
 from genonaut_lib.gallery.page import Page, page_of
 from genonaut_lib.gallery.query import GalleryQuery, SortField
 from genonaut_lib.vocabulary import ContentSource
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ class Asked:
                     break
             ids = await self._ids(picker.ranks, marked)
             fetched = self._fetched(order_of(query), ids, offset - dropped)
-            page = await (_beside(fetched, steps) if picker.full and total else fetched)
+            page = await (beside(fetched, steps) if picker.full and total else fetched)
         return Reading(page, picker.counted + len(self.marked) if total else None)
 
     def _marked_beyond(self, descending: bool) -> list[MarkedItem]:  # a direction, from one place
@@ -141,35 +137,6 @@ class Asked:
             loading.adapt(cursor.adapters)
             await cursor.execute(page_text(rest), values, prepare=None if self.by_rank else False)
             return page_of(self.query, await cursor.fetchall())
-
-
-async def _beside(fetched: Coroutine[Any, Any, T], steps: AsyncIterator[None]) -> T:
-    """Return what is fetched, taking the steps that are left while the server is busy with it.
-
-    Raises what either raises. Nothing of the session is in use any more when it does.
-    """
-    fetching = asyncio.create_task(fetched)
-    try:
-        # Once round the loop, so that the statement is on its way.
-        await asyncio.sleep(0)
-        async for _ in steps:
-            pass
-    except errors.InFailedSqlTransaction:
-        # Failed by the statement that fetches: that one says why.
-        await fetching
-        raise
-    except BaseException:
-        await _put_away(fetching)
-        raise
-    return await fetching
-
-
-async def _put_away(task: asyncio.Task[Any]) -> None:
-    """Cancel a task until it has ended; whoever cancels this task meanwhile cancels that one once more."""
-    while not task.done():
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait({task})
 
 
 def _key(item: MarkedItem) -> Key:
