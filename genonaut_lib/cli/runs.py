@@ -161,7 +161,7 @@ def accept_ledger(
 
         genonaut runs accept-ledger 5f0c... --reason "dev database made anew" -e dev
     """
-    from genonaut_lib.runs.engine import actor
+    from genonaut_lib.migration.actors import actor
     from genonaut_lib.runs.records import chain, signing
     from genonaut_lib.runs.records.sealing import environment_folder
 
