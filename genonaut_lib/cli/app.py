@@ -7,6 +7,7 @@ import typer
 
 from genonaut_lib import __version__, errors
 from genonaut_lib.cli import (
+    approvals,
     backfill,
     bench,
     bitmaps,
@@ -94,6 +95,7 @@ for room in (
     bitmaps,
     serve,
     runs,
+    approvals,
 ):
     room.register(app)
 scheduling.register(app)

@@ -7,9 +7,17 @@ import os
 import socket
 
 
+def user() -> str:
+    """Return the user's name, or the number of one without a name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def actor() -> str:
     """Return who runs this: user and host."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    return f"{user()}@{socket.gethostname()}"
 
 
 def account() -> str:

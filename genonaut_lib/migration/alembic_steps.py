@@ -20,6 +20,7 @@ from genonaut_lib.migration.phases import (
     drop_legacy_tags,
     expand_tag_columns,
 )
+from genonaut_lib.migration.phases.base import is_point_of_no_return
 from genonaut_lib.migration.plan import Action
 from genonaut_lib.migration.revisions import file_actions, run_actions
 from genonaut_lib.migration.runner import require_none_begun_after
@@ -75,7 +76,7 @@ def run_file(file: str) -> None:
 def _require_approved(phase: Phase) -> None:
     """Ask for the second person here too, or `alembic upgrade` would be a way round; an empty database passes."""
     settings: Settings = context.config.attributes["settings"]
-    if settings.approval.required and not drop_legacy_tags.is_empty(_connection()):
+    if settings.approval.required and is_point_of_no_return(phase) and not drop_legacy_tags.is_empty(_connection()):
         found = Context(_connection(), settings)
         require_approved(phase, found, phase.plan(found))
 

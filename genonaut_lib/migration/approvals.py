@@ -69,9 +69,12 @@ class Approval:
         }
 
     def added(self, plan: Plan) -> list[str]:
-        """Return the ids of the steps of a plan that are not approved: other ones, or ones in another order."""
-        rest = iter(self.plan["actions"])
-        return [str(step["id"]) for step in plan.content["actions"] if step not in rest]
+        """Return the ids of the steps of a plan that are not approved; all of them where only the order differs."""
+        approved, asked = self.plan["actions"], plan.content["actions"]
+        rest = iter(approved)
+        if all(step in rest for step in asked):
+            return []
+        return [step["id"] for step in asked if step not in approved] or [step["id"] for step in asked]
 
 
 def concerns(phase: Phase, plan: Plan) -> bool:
@@ -184,7 +187,7 @@ class _Candidates:
 
     @property
     def _named(self) -> str:
-        return f"the plan {self.plan.digest[:_SHOWN]} of {self.plan.phase}"
+        return f"plan {self.plan.digest[:_SHOWN]} of {self.plan.phase}"
 
     def _too_old(self, approval: Approval) -> str:
         valid_h = self.context.settings.approval.valid_h
@@ -194,7 +197,7 @@ class _Candidates:
     def _differs(self, approval: Approval) -> str:
         added = ", ".join(approval.added(self.plan))
         approved = f"{approval.plan_digest[:_SHOWN]}, which {approval.approver} approved"
-        return f"{self._named.capitalize()} is not {approved}; not in that one: {added}."
+        return f"The {self._named} is not {approved}; not in that one: {added}."
 
     def _next_step(self, phase: Phase) -> str:
         """Return what to type: the approval of a dry run that showed this plan, or first such a dry run."""

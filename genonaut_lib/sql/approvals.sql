@@ -7,7 +7,7 @@ update workbench.runs set approval = %(approval)s where run_id = %(run_id)s;
 
 -- name: plan_of_run
 select plan_digest, plan, extract(epoch from clock_timestamp() - started_at)::double precision
-from workbench.runs where run_id = %(run_id)s;
+from workbench.runs where run_id = %(run_id)s and plan_digest is not null;
 
 -- name: actor_of_run
 select actor from workbench.runs where run_id = %(run_id)s;
