@@ -164,7 +164,7 @@ def _require_as_sealed(connection: Connection, asked: Shown) -> None:
     if content_digest(asked.plan) != asked.plan_digest or sealed != asked.plan_digest:
         raise CannotApprove(
             "The plan in the ledger is not the one that the dry run showed: it was changed since.",
-            hint="`genonaut runs verify` names what was changed.",
+            hint="`genonaut runs verify` names what was changed; a new dry run can be approved.",
         )
 
 

@@ -168,6 +168,17 @@ def test_an_approval_holds_for_as_long_as_settings_say(desk: Desk) -> None:
     assert desk.apply("ada") is not None
 
 
+def test_an_approval_that_contradicts_itself_allows_nothing(desk: Desk) -> None:
+    """Its digest is that of its plan, or somebody has put another plan under it."""
+    desk.connection.execute(
+        "insert into workbench.approvals (run_id, environment, phase, plan_digest, plan, approver, account)"
+        " values (%s, 'test', %s, 'f00', %s, 'bob@b', 'u')",
+        [uuid.uuid4(), desk.phase.name, json.dumps(desk.plan.content)],
+    )
+    with pytest.raises(ApprovalMissing, match="No second person"):
+        desk.apply("ada")
+
+
 @pytest.mark.parametrize(
     "steps",
     [(*STEPS, replace(STEPS[0], id="analyze:other")), (replace(STEPS[0], lock="ACCESS EXCLUSIVE"), *STEPS[1:]),
@@ -346,10 +357,13 @@ def test_the_point_of_no_return_waits_for_a_second_person(
     assert all(word in looked.said for word in (digest, "ACCESS EXCLUSIVE", f"ada@{HOST}", "Nothing was written"))
     assert people("bob", "approve", run.hex[:8], "--note", "backup checked").code == 0
     assert "approved this already" in people("bob", "approve", run.hex[:8]).said
+    again = json.loads(people("bob", "approve", run.hex[:8], "--json").said)
+    assert (again["new"], again["approver"], again["plan_digest"]) == (False, f"bob@{HOST}", digest)
     revisions.run_actions(connection, DropLegacyTags().actions()[:4], settings.database)
     assert people("ada", *final).code == 0
     told = people("ada", "runs", "show", str(newest(connection))).said
     assert f"bob@{HOST}, approval 1 of plan {digest}" in told
+    assert f"bob@{HOST}, approval 1" in people("eve", "runs", "show", str(run)).said
     require_named_when_tampered_with(connection, settings)
 
 
