@@ -169,14 +169,17 @@ def test_an_approval_holds_for_as_long_as_settings_say(desk: Desk) -> None:
 
 
 def test_an_approval_that_contradicts_itself_allows_nothing(desk: Desk) -> None:
-    """Its digest is that of its plan, or somebody has put another plan under it."""
+    """Its digest is that of its plan, or somebody has put another plan under it; its giver can give a whole one."""
+    wider = Plan(desk.phase.name, (*STEPS, replace(STEPS[0], id="analyze:other")))
     desk.connection.execute(
         "insert into workbench.approvals (run_id, environment, phase, plan_digest, plan, approver, account)"
-        " values (%s, 'test', %s, 'f00', %s, 'bob@b', 'u')",
-        [uuid.uuid4(), desk.phase.name, json.dumps(desk.plan.content)],
+        " values (%s, 'test', %s, %s, %s, %s, 'u')",
+        [uuid.uuid4(), desk.phase.name, desk.plan.digest, json.dumps(wider.content), f"bob@{HOST}"],
     )
     with pytest.raises(ApprovalMissing, match="No second person"):
         desk.apply("ada")
+    desk.approve("bob", desk.run(f"ada@{HOST}"))
+    assert desk.apply("ada") is not None
 
 
 @pytest.mark.parametrize(
