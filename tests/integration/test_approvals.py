@@ -356,6 +356,7 @@ def test_the_point_of_no_return_waits_for_a_second_person(
     with pytest.raises(ApprovalMissing):
         revisions.upgrade(load_settings("test"), revisions.DROP_LEGACY_TAGS, CONFIRMATION)
     assert people("ada", "approve", str(run)).code == 2
+    require_the_sealed_plan(people, connection, run)
     looked = people("bob", "approve", run.hex[:8], "--dry-run")
     assert all(word in looked.said for word in (digest, "ACCESS EXCLUSIVE", f"ada@{HOST}", "Nothing was written"))
     assert people("bob", "approve", run.hex[:8], "--note", "backup checked").code == 0
@@ -368,6 +369,17 @@ def test_the_point_of_no_return_waits_for_a_second_person(
     assert f"bob@{HOST}, approval 1 of plan {digest}" in told
     assert f"bob@{HOST}, approval 1" in people("eve", "runs", "show", str(run)).said
     require_named_when_tampered_with(connection, settings)
+
+
+def require_the_sealed_plan(people: Callable[..., Ended], connection: Connection, run: uuid.UUID) -> None:
+    """Put another plan under a dry run, with its right digest: approving goes by what the run was sealed with."""
+    put = "update workbench.runs set plan = %s, plan_digest = %s where run_id = %s"
+    plan, digest = one(connection, "select plan, plan_digest from workbench.runs where run_id = %s", run)
+    other = Plan("drop_legacy_tags", STEPS)
+    connection.execute(put, [json.dumps(other.content), other.digest, run])
+    refused = people("bob", "approve", str(run))
+    connection.execute(put, [json.dumps(plan), digest, run])
+    assert (refused.code, "changed since" in refused.said) == (2, True)
 
 
 def one(connection: Connection, statement: str, *values: Any) -> tuple[Any, ...]:
