@@ -126,6 +126,14 @@ class ConfirmationMissing(Refused):
     """The step cannot be undone and was not confirmed."""
 
 
+class ApprovalMissing(Refused):
+    """The plan cannot be taken back, and no second person has approved it."""
+
+
+class CannotApprove(Refused):
+    """The plan of that run cannot be approved."""
+
+
 class PolicyFixed(Refused):
     """The policy for dirty data was acted upon already and can no longer be changed."""
 

@@ -1,4 +1,4 @@
-"""The knobs of backfills and of bulk loads, and of when they give way to others on the server."""
+"""The knobs of backfills and bulk loads, of when they give way to others on the server, and of approvals."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ class ThrottleSettings(_Section):
     pause_s: float = Field(0.0, ge=0, le=60)
     workers: int = Field(2, ge=1, le=64, description="sessions that work on disjoint ranges at once")
     reconnect_s: float = Field(60.0, ge=0, le=3600, description="how long a lost connection is tried anew")
+
+
+class ApprovalSettings(_Section):
+    """Whether a plan that cannot be taken back wants a second person, and for how long that person's word holds."""
+
+    required: bool = False
+    valid_h: float = Field(72.0, gt=0, le=8_760, description="of the dry run to be approved, and of the approval")
+
+    @property
+    def valid_s(self) -> float:
+        """The same in seconds."""
+        return self.valid_h * 3_600
 
 
 class BulkSettings(_Section):
@@ -53,4 +65,4 @@ class PressureSettings(_Section):
     resume_after_s: float = Field(2.0, ge=0, le=3600, description="how long it must be calm before that")
 
 
-__all__ = ["BulkSettings", "PressureSettings", "ThrottleSettings"]
+__all__ = ["ApprovalSettings", "BulkSettings", "PressureSettings", "ThrottleSettings"]

@@ -7,6 +7,7 @@ import typer
 
 from genonaut_lib import __version__, errors
 from genonaut_lib.cli import (
+    approvals,
     backfill,
     bench,
     bitmaps,
@@ -24,9 +25,21 @@ from genonaut_lib.cli import (
 )
 from genonaut_lib.cli.options import err
 from genonaut_lib.db.engine import translate
-from genonaut_lib.errors import DatabaseLost, GenonautError, NotebookFailed, Refused, RunInterrupted, TryLater
+from genonaut_lib.errors import (
+    ApprovalMissing,
+    DatabaseLost,
+    GenonautError,
+    NotebookFailed,
+    PlanChanged,
+    Refused,
+    RunInterrupted,
+    TryLater,
+)
 
 OK, FAILED, REFUSED, REJECTS, TRY_LATER, INTERRUPTED = 0, 1, 2, 3, 75, 130
+
+_NOTHING_DONE = (ApprovalMissing.__name__, PlanChanged.__name__)
+"""What stops a notebook in its apply cell before it did anything."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -82,6 +95,7 @@ for room in (
     bitmaps,
     serve,
     runs,
+    approvals,
 ):
     room.register(app)
 scheduling.register(app)
@@ -122,6 +136,8 @@ def code_of(error: GenonautError) -> int:
         return INTERRUPTED if error.by == "SIGINT" else FAILED
     if isinstance(error, TryLater) or (isinstance(error, NotebookFailed) and _goes_away(error.cause)):
         return TRY_LATER
+    if isinstance(error, NotebookFailed) and error.cause in _NOTHING_DONE:
+        return REFUSED
     return REFUSED if isinstance(error, Refused) and not isinstance(error, DatabaseLost) else FAILED
 
 

@@ -161,7 +161,7 @@ def accept_ledger(
 
         genonaut runs accept-ledger 5f0c... --reason "dev database made anew" -e dev
     """
-    from genonaut_lib.runs.engine import actor
+    from genonaut_lib.migration.actors import actor
     from genonaut_lib.runs.records import chain, signing
     from genonaut_lib.runs.records.sealing import environment_folder
 
@@ -202,7 +202,7 @@ def _figures(record: Record) -> dict[str, Any]:
     row, link = record.row, record.link
     if link is None:
         state = {} if row is None else {name: str(getattr(row, name)) for name in ("notebook", "state", "actor")}
-        return {**state, "record": "not sealed yet"}
+        return {**state, **_allowance(record), "record": "not sealed yet"}
     content = {name: held for name, held in link.content.items() if name not in ("run_id", "files")}
     entered = "files only" if record.entered is None else f"row {record.entered.place} of the ledger"
     sealing = {
@@ -213,7 +213,15 @@ def _figures(record: Record) -> dict[str, Any]:
         "previous": link.previous,
         "signed with key": link.key or "not signed",
     }
-    return {**({} if row is None else {"state": row.state}), **content, **sealing}
+    return {**({} if row is None else {"state": row.state}), **content, **_allowance(record), **sealing}
+
+
+def _allowance(record: Record) -> dict[str, str]:
+    """Return who allowed what a run applied, and who approved what a dry run showed."""
+    told = None if record.link is None else record.link.content.get("approval")
+    shown = {"plan approved by": ", ".join(f"{one.approver}, approval {one.approval_id}" for one in record.approvals)}
+    allowed = f"{told['approver']}, approval {told['id']} of plan {told['plan_digest']}" if told else ""
+    return {name: text for name, text in {**shown, "approval": allowed}.items() if text}
 
 
 def _plain(record: Record) -> dict[str, Any]:
@@ -224,6 +232,7 @@ def _plain(record: Record) -> dict[str, Any]:
         "link": None if record.link is None else record.link.body,
         "ledger_place": None if record.entered is None else record.entered.place,
         "files": [dict(zip(("role", "path", "state"), file, strict=True)) for file in record.files],
+        "approvals": [{**one.told, "approved_at": one.approved_at, "note": one.note} for one in record.approvals],
         "retired": record.is_retired,
         "problems": [vars(problem) for problem in record.troubles],
     }

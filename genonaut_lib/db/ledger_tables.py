@@ -83,6 +83,20 @@ runs = _ledger_table(
     Column("resumed_from", Uuid),
     Column("host", Text),
     Column("process_id", Integer),
+    Column("plan_digest", Text),
+    *(Column(name, JSONB) for name in ("plan", "approval")),
+)
+
+_SAID_BY_APPROVAL = ("environment", "phase", "plan_digest", "approver", "account", "database_user")
+
+approvals = _ledger_table(
+    "approvals",
+    Column("approval_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("run_id", Uuid, nullable=False),
+    *(Column(name, Text, nullable=False) for name in _SAID_BY_APPROVAL),
+    Column("plan", JSONB, nullable=False),
+    Column("note", Text),
+    timestamp("approved_at"),
 )
 
 run_records = _ledger_table(

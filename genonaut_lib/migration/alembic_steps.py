@@ -8,8 +8,11 @@ from typing import cast
 from alembic import context, op
 
 from genonaut_lib.db.engine import Connection
+from genonaut_lib.migration.approvals import require_approved
 from genonaut_lib.migration.phases import (
     PHASES,
+    Context,
+    Phase,
     SchemaPhase,
     attach_partitions,
     create_sidecars,
@@ -17,6 +20,7 @@ from genonaut_lib.migration.phases import (
     drop_legacy_tags,
     expand_tag_columns,
 )
+from genonaut_lib.migration.phases.base import is_point_of_no_return
 from genonaut_lib.migration.plan import Action
 from genonaut_lib.migration.revisions import file_actions, run_actions
 from genonaut_lib.migration.runner import require_none_begun_after
@@ -43,9 +47,10 @@ UNDO_GUARDS = {
 
 
 def forward(phase: str) -> None:
-    """Run the actions of a schema phase; raise GateClosed where the ledger does not allow it."""
+    """Run the actions of a schema phase; raise GateClosed or ApprovalMissing where the ledger does not allow it."""
     if phase in GATES:
         GATES[phase](_connection(), _confirmation())
+    _require_approved(PHASES[phase])
     options = context.config.attributes.get("options", {}).get(phase, {})
     _run(replace(cast("SchemaPhase", PHASES[phase]), **options).actions())
 
@@ -66,6 +71,14 @@ def run_file(file: str) -> None:
     if file in FILE_GUARDS:
         FILE_GUARDS[file](_connection())
     _run(file_actions(file))
+
+
+def _require_approved(phase: Phase) -> None:
+    """Ask for the second person here too, or `alembic upgrade` would be a way round; an empty database passes."""
+    settings: Settings = context.config.attributes["settings"]
+    if settings.approval.required and is_point_of_no_return(phase) and not drop_legacy_tags.is_empty(_connection()):
+        found = Context(_connection(), settings)
+        require_approved(phase, found, phase.plan(found))
 
 
 def _run(actions: list[Action]) -> None:

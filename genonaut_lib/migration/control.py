@@ -6,7 +6,6 @@ a second. Nothing here needs a session that stays open, so a pooler in between d
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 import uuid
@@ -19,6 +18,7 @@ from psycopg.types.json import Jsonb
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
+from genonaut_lib.migration.actors import user
 
 SILENT_S = 5.0
 """An engine that was not seen for so long has no process behind it; it shows itself every second."""
@@ -92,7 +92,7 @@ def wish(connection: Connection, task: str) -> Wish:
 def ask(connection: Connection, task: str, wanted: str | None = None, knobs: Knobs | None = None) -> Wish:
     """Write down what is wanted of a task and return the whole of it; what is not given stays."""
     given = asdict(knobs or Knobs())
-    _execute(connection, "make_wish", task=task, wanted=wanted, requested_by=_actor(), **given)
+    _execute(connection, "make_wish", task=task, wanted=wanted, requested_by=user(), **given)
     return wish(connection, task)
 
 
@@ -134,13 +134,6 @@ def tasks(connection: Connection) -> list[str]:
 def events(connection: Connection, task: str, limit: int = 20) -> list[tuple[datetime, str, Mapping[str, Any]]]:
     """Return the newest events of a task as (when, event, details), newest first."""
     return [(at, event, details) for at, event, details in _execute(connection, "events", task=task, limit=limit)]
-
-
-def _actor() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _execute(connection: Connection, name: str, **values: Any) -> list[tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -133,11 +134,26 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over phase, ids and statements: two plans with one digest do the same."""
-        digest = hashlib.sha256(self.phase.encode())
-        for step in self.actions:
-            digest.update(b"\0".join((b"", step.id.encode(), step.text.encode())))
-        return digest.hexdigest()
+        """SHA-256 over `content` in canonical form, in hex: two plans with one digest do the same."""
+        return content_digest(self.content)
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the plan does as a JSON object: the phase, and of each action id, lock, statement, reversibility.
+
+        Nothing in it changes with rows, statistics or estimates.
+        """
+        steps = [
+            {"id": step.id, "lock": step.lock, "statement": step.text, "reversible": step.reversible}
+            for step in self.actions
+        ]
+        return {"phase": self.phase, "actions": steps}
+
+
+def content_digest(content: Mapping[str, Any]) -> str:
+    """Return the digest of a plan's content, the same before it goes into the ledger's jsonb and after."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import CannotUndo, PlanChanged
 from genonaut_lib.migration import ledger
+from genonaut_lib.migration.approvals import require_approved
 from genonaut_lib.migration.phases import PHASES, Context, Phase, SchemaPhase
 from genonaut_lib.migration.phases.base import require, take_back
 from genonaut_lib.migration.plan import Outcome, Plan, Verification
@@ -15,6 +18,7 @@ def apply_plan(phase: Phase, context: Context, plan: Plan) -> Outcome:
     """Apply a phase whose plan was shown; raise PlanChanged when it is another one by now.
 
     A plan that became shorter because a killed start got further is the same work; anything new is not.
+    Where settings ask for a second person, raises what `require_approved` raises, before anything is done.
     """
     require(preflight_checks(phase, context))
     now = phase.plan(context)
@@ -25,7 +29,12 @@ def apply_plan(phase: Phase, context: Context, plan: Plan) -> Outcome:
             f"The plan of {phase.name} changed since it was shown; new: {', '.join(added)}.",
             hint="Run the plan cell again and read it.",
         )
-    return phase.apply(context)
+    allowed = require_approved(phase, context, now)
+    outcome = phase.apply(context)
+    if allowed is None:
+        return outcome
+    by = f"{allowed.approver}, approval {allowed.approval_id}"
+    return replace(outcome, figures={**outcome.figures, "approved by": by})
 
 
 def verify_phase(phase: Phase, context: Context) -> Verification:

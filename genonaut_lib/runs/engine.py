@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import difflib
-import getpass
 import hashlib
-import socket
 import time
 import uuid
 from collections.abc import Mapping
@@ -22,6 +20,7 @@ import yaml
 from genonaut_lib.db import engine, guard
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.migration import ledger
+from genonaut_lib.migration.actors import actor
 from genonaut_lib.migration.ledger import RunStart
 from genonaut_lib.runs import job, reaper, report
 from genonaut_lib.runs.job import Job
@@ -141,11 +140,6 @@ def run_notebook(settings: Settings, request: RunRequest) -> RunResult:
             job.run(Job(settings, path, start, limits, opened, redactor))
     output = Path(str(start.output_path))
     return RunResult(start.run_id, path.stem, output, report.html_path(output), time.monotonic() - began)
-
-
-def actor() -> str:
-    """Return who runs this: user and host."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def notebook_digest(path: Path) -> str:

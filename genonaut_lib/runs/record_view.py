@@ -11,6 +11,7 @@ from typing import Any
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import InvalidInput
+from genonaut_lib.migration.approvals import Approval
 from genonaut_lib.runs.records.audit import record_files
 from genonaut_lib.runs.records.audit.findings import Evidence, Problem
 from genonaut_lib.runs.records.audit.verification import gather
@@ -26,7 +27,7 @@ class Record:
     """A run: its link in the chain (None until it is sealed), its rows in the ledger, its parameters, its files.
 
     `parameters` is None where neither ledger nor notebook tells them any more. `troubles` are what is wrong with
-    its own files; the chain as a whole is judged by `chain.verify`.
+    its own files; the chain as a whole is judged by `chain.verify`. `approvals` are those of the plan it showed.
     """
 
     run_id: str
@@ -37,6 +38,7 @@ class Record:
     files: tuple[tuple[str, str, str], ...]
     troubles: tuple[Problem, ...]
     is_retired: bool
+    approvals: tuple[Approval, ...] = ()
 
 
 def record_of(connection: Connection | None, folder: Path, word: str) -> Record:
@@ -67,6 +69,7 @@ def _record(evidence: Evidence, folder: Path, link: Link | None, row: RunRow | N
         tuple(_files(link, {problem.where: problem.kind for problem in troubles}, retired)) if link else (),
         tuple(troubles),
         retired,
+        tuple(one for one in (evidence.ledger.approvals if evidence.ledger else ()) if str(one.run_id) == run_id),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.errors import CannotResume, WrongEnvironment
+from genonaut_lib.errors import CannotResume, Refused, WrongEnvironment
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunRecord
 from genonaut_lib.runs import reaper
@@ -31,9 +31,10 @@ def request_of(settings: Settings, run: str, *, changed: bool = False) -> RunReq
         if not ledger.exists(connection):
             raise CannotResume("This database has no ledger, so no run of it is known.")
         reaper.reap(connection, settings)
-        found = _the_run(connection, run)
+        found = the_run(connection, run, CannotResume)
     path = notebook_path(found.start.notebook)
-    _require_resumable(found, settings)
+    require_own(found, settings)
+    _require_resumable(found)
     if not changed and notebook_digest(path) != found.start.notebook_digest:
         raise CannotResume(
             f"{path.stem} was changed since that run.",
@@ -42,7 +43,8 @@ def request_of(settings: Settings, run: str, *, changed: bool = False) -> RunReq
     return _request(found, path)
 
 
-def _the_run(connection: Connection, run: str) -> RunRecord:
+def the_run(connection: Connection, run: str, refusal: type[Refused]) -> RunRecord:
+    """Return the run whose id begins with `run`; raise `refusal` where that means none, or several."""
     prefix = run.strip().lower()
     # Ids are shown with dashes and, in file names and hints, without them.
     plain = prefix.replace("-", "")
@@ -51,17 +53,21 @@ def _the_run(connection: Connection, run: str) -> RunRecord:
     if len(found) != 1:
         what = f"{len(found)} runs begin" if found else "No run of this database begins"
         hint = f"Give at least {SHORTEST_ID} characters of an id; `genonaut runs --json` lists them."
-        raise CannotResume(f"{what} with {run!r}.", hint=hint)
+        raise refusal(f"{what} with {run!r}.", hint=hint)
     return found[0]
 
 
-def _require_resumable(run: RunRecord, settings: Settings) -> None:
+def require_own(run: RunRecord, settings: Settings) -> None:
+    """Raise WrongEnvironment for a run of another environment."""
     environment = run.start.parameters.get("environment") or settings.environment
     if environment != settings.environment:
         raise WrongEnvironment(
             f"That run was made for environment {environment!r}, the command is for {settings.environment!r}.",
             hint=f"Say --env {environment}.",
         )
+
+
+def _require_resumable(run: RunRecord) -> None:
     if run.state == OK.state:
         raise CannotResume(f"{run.start.notebook} ended well in that run.", hint="Run it anew without --resume.")
     if run.state == "running":

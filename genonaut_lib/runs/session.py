@@ -23,7 +23,7 @@ from tqdm import tqdm
 from genonaut_lib.db import engine, guard
 from genonaut_lib.db.engine import translated
 from genonaut_lib.errors import PlanChanged, VerificationFailed
-from genonaut_lib.migration import decisions, revisions
+from genonaut_lib.migration import approvals, decisions, revisions
 from genonaut_lib.migration.backfill import Progress
 from genonaut_lib.migration.phases import BY_NOTEBOOK, Context, Phase
 from genonaut_lib.migration.phases.base import require
@@ -65,13 +65,23 @@ class NotebookRun:
         return view
 
     def plan(self) -> View:
-        """Show what would be done and what it will cost, statement by statement; nothing is written."""
+        """Show what would be done and what it will cost, statement by statement; nothing but the ledger is written.
+
+        A plan that cannot be taken back is recorded with its run, for a second person to approve.
+        """
         with translated():
             self.shown = self.phase.plan(self.context)
-            return views.plan_view(self.shown, preview_of(self.shown, self.context))
+            view = views.plan_view(self.shown, preview_of(self.shown, self.context))
+            if not approvals.concerns(self.phase, self.shown):
+                return view
+            approvals.record_plan(self.context, self.shown)
+        return dataclasses.replace(view, remark=f"{view.remark} {self._asked(self.shown)}")
 
     def apply(self) -> View:
-        """Do what the shown plan says; with `dry_run`, say that nothing was done."""
+        """Do what the shown plan says; with `dry_run`, say that nothing was done.
+
+        Raises PlanChanged and ApprovalMissing before anything was done.
+        """
         if self.shown is None:
             raise PlanChanged("No plan was shown yet.", hint="Run the plan cell first.")
         if self.dry_run:
@@ -121,6 +131,18 @@ class NotebookRun:
         """Plot how many elements each decision concerned."""
         with translated():
             return views.decisions_chart(decisions.summary(self.context.connection))
+
+    def _asked(self, plan: Plan) -> str:
+        """Return the plan's whole digest and, where a second person is asked for, what that one types."""
+        settings, run_id = self.context.settings, self.context.run_id
+        said = f"Plan digest {plan.digest}."
+        if not settings.approval.required:
+            return said
+        if run_id is None:
+            return f"{said} It wants a second person's approval, of a dry run by `genonaut run`."
+        if not self.dry_run:
+            return f"{said} It wants a second person's approval."
+        return f"{said} It wants a second person's approval: {approvals.command(run_id, settings.environment)}"
 
     def _header(self) -> View:
         connection = self.context.connection

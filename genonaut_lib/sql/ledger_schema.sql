@@ -55,6 +55,13 @@ alter table workbench.runs
     add column if not exists host text,
     add column if not exists process_id integer;
 
+-- name: runs_plan_columns
+-- What a run that cannot be taken back showed: its plan, the digest of it, and the approval it was applied by.
+alter table workbench.runs
+    add column if not exists plan_digest text,
+    add column if not exists plan jsonb,
+    add column if not exists approval jsonb;
+
 -- name: scheduled_runs
 -- The times at which sequences were due, one row each: whoever enters it has claimed that time for its
 -- scheduler. `times` is what the time was due by; `baseline` is the newest time before a schedule was known.
@@ -298,6 +305,30 @@ for each statement execute function workbench.refuse_change();
 -- name: always_keep_run_records
 -- Also in a session that calls itself a replica, where ordinary triggers are silent.
 alter table workbench.run_records enable always trigger keep_run_records;
+
+-- name: approvals
+-- Who allowed which plan, as the dry run `run_id` showed it. `account` is the approver's by its number, and
+-- `database_user` whom the server knew: where two names share them, one person may have been both.
+create table if not exists workbench.approvals (
+    approval_id bigint generated always as identity primary key,
+    run_id uuid not null,
+    environment text not null,
+    phase text not null,
+    plan_digest text not null,
+    plan jsonb not null,
+    approver text not null,
+    account text not null,
+    database_user text not null default session_user,
+    note text,
+    approved_at timestamptz not null default now()
+);
+
+-- name: keep_approvals
+create or replace trigger keep_approvals before update or delete or truncate on workbench.approvals
+for each statement execute function workbench.refuse_change();
+
+-- name: always_keep_approvals
+alter table workbench.approvals enable always trigger keep_approvals;
 
 -- name: carry_rights
 -- Roles that hold a privilege on the content tables get `given` (by default the same) on an object the

@@ -15,5 +15,8 @@ drop function if exists workbench.carry_rights(text, text, text);
 -- name: drop_run_records
 drop table if exists workbench.run_records;
 
+-- name: drop_approvals
+drop table if exists workbench.approvals;
+
 -- name: drop_refuse_change
 drop function if exists workbench.refuse_change();

@@ -37,19 +37,19 @@ from workbench.run_records order by place;
 
 -- name: runs
 select run_id, notebook, state, actor, parameters, notebook_digest, output_path, pipeline_id, step, started_at,
-       ended_at
+       ended_at, plan_digest, approval
 from workbench.runs order by started_at;
 
 -- name: runs_called
 -- Runs whose id begins with what was typed; more than one means that it was too short.
 select run_id, notebook, state, actor, parameters, notebook_digest, output_path, pipeline_id, step, started_at,
-       ended_at
+       ended_at, plan_digest, approval
 from workbench.runs where starts_with(run_id::text, %(start)s) order by started_at limit 20;
 
 -- name: unsealed_runs
 -- A run that never said where it writes is anybody's to seal.
 select run_id, notebook, state, actor, parameters, notebook_digest, output_path, pipeline_id, step, started_at,
-       ended_at
+       ended_at, plan_digest, approval
 from workbench.runs r
 where state <> 'running' and (output_path is null or starts_with(output_path, %(folder)s))
   and not exists (select from workbench.run_records s where s.run_id = r.run_id)

@@ -73,6 +73,7 @@ FIRST_STAGE_OF = {
     "items": ATTACHED,
     "holdings": ATTACHED,
     "run_records": "seed_tags",
+    "approvals": "seed_tags",
     "scheduled_runs": "seed_tags",
     "fingerprints": ATTACHED,
 }
@@ -149,6 +150,8 @@ VALUES: dict[str, object] = {
     "content_type": "t", "content_data": "", "item_metadata": None, "quality_score": None, "is_private": False,
     "path_thumb": None, "path_thumbs_alt_res": None, "prompt": "p", "retagged": False,
     "folder": "/o/", "folder_id": "f", "folder_place": 1, "place": 1, "previous": "0f", "hash": "0f",
+    "plan_digest": "0f", "plan": Jsonb({}), "approval": Jsonb({}), "approver": "a", "account": "a", "note": None,
+    "valid_s": 60.0,
     "record_hash": "0f", "body": "{}", "start": "3f2a",
 }  # fmt: skip
 COLUMNS: dict[str, sql.Composable] = {

@@ -151,6 +151,8 @@ def test_parameter_that_is_no_pair_is_refused_by_run(capsys: pytest.CaptureFixtu
         (DatabaseLost("No."), FAILED),
         (NotebookFailed("No.", cause="BitmapsBusy"), TRY_LATER),
         (NotebookFailed("No.", cause="CheckFailed"), FAILED),
+        (NotebookFailed("No.", cause="ApprovalMissing"), REFUSED),
+        (NotebookFailed("No.", cause="PlanChanged"), REFUSED),
         (NotebookFailed("No.", cause="no_such_error"), FAILED),
     ],
 )

@@ -15,7 +15,7 @@ FAILURES = {
     "LockNotAcquired": False, "VerificationFailed": False, "NotebookFailed": False, "DiskFull": False,
     "ServerStartFailed": False, "RunInterrupted": False, "RowsDiffer": False, "KernelDied": False, "NoRoom": True,
     "RunOverdue": False, "RecordUnwritable": False, "LedgerBehind": False, "RunDisowned": False,
-    "CannotResume": True, "DatabaseStarting": True, "TryLater": True,
+    "ApprovalMissing": True, "CannotApprove": True, "CannotResume": True, "DatabaseStarting": True, "TryLater": True,
 }  # fmt: skip
 
 

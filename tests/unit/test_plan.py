@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -9,6 +12,7 @@ from psycopg import sql
 
 from genonaut_lib.db.statements import Block, block
 from genonaut_lib.migration.phases import PHASES, SchemaPhase
+from genonaut_lib.migration.phases.drop_legacy_tags import DropLegacyTags
 from genonaut_lib.migration.plan import Action, Plan, Probe, Verification, action, probe
 
 SCHEMA_PHASES = [phase for phase in PHASES.values() if isinstance(phase, SchemaPhase)]
@@ -41,10 +45,12 @@ class Answers:
         replace(PLAN, actions=()),
         replace(PLAN, actions=(replace(STEP, id="analyze:other"), OTHER)),
         replace(PLAN, actions=(replace(STEP, statement=OTHER.statement), OTHER)),
+        replace(PLAN, actions=(replace(STEP, lock="ACCESS EXCLUSIVE"), OTHER)),
+        replace(PLAN, actions=(replace(STEP, reversible=False), OTHER)),
     ],
-    ids=["phase", "fewer", "order", "none", "id", "statement"],
+    ids=["phase", "fewer", "order", "none", "id", "statement", "lock", "reversible"],
 )
-def test_digest_depends_on_phase_ids_and_statements(other: Plan) -> None:
+def test_digest_depends_on_phase_ids_statements_and_locks(other: Plan) -> None:
     """Plans that do different things have different digests."""
     assert other.digest != PLAN.digest
 
@@ -58,6 +64,19 @@ def test_digest_is_stable_over_equal_plans() -> None:
     """The digest a person confirmed is the digest of the plan made again."""
     again = Plan("seed_tags", (action("analyze:tags", block("upkeep", "analyze"), table="tags"), OTHER))
     assert again.digest == PLAN.digest
+
+
+def test_digest_is_the_same_in_every_process() -> None:
+    """What somebody approves on one machine is what another one applies; nothing in it hangs on a hash seed."""
+    code = (
+        "from genonaut_lib.migration.phases.drop_legacy_tags import DropLegacyTags as Phase;"
+        "from genonaut_lib.migration.plan import Plan; print(Plan('p', tuple(Phase().actions())).digest)"
+    )
+    seed = {"PYTHONHASHSEED": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **seed}
+    )
+    assert told.stdout.strip() == Plan("p", tuple(DropLegacyTags().actions())).digest
 
 
 @pytest.mark.parametrize(

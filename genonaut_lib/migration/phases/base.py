@@ -150,6 +150,11 @@ class SchemaPhase:
         ]
 
 
+def is_point_of_no_return(phase: Phase) -> bool:
+    """Return whether a phase, however much of it is done already, holds a step that cannot be taken back."""
+    return isinstance(phase, SchemaPhase) and any(not step.reversible for step in phase.actions())
+
+
 def take_back(phase: Phase, closing: Sequence[str], context: Context) -> Outcome:
     """Undo a phase and close the gates of `closing`, itself and those after it, before anything is changed.
 

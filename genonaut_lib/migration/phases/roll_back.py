@@ -17,7 +17,7 @@ from genonaut_lib.errors import CannotUndo
 from genonaut_lib.migration import backfill, bulk, ledger, revisions
 from genonaut_lib.migration.backfill import BackfillTask
 from genonaut_lib.migration.phases import backfill_tag_uuids, cut_over
-from genonaut_lib.migration.phases.base import Context, Phase, SchemaPhase, take_back
+from genonaut_lib.migration.phases.base import Context, Phase, SchemaPhase, is_point_of_no_return, take_back
 from genonaut_lib.migration.phases.drop_legacy_tags import is_empty
 from genonaut_lib.migration.plan import Action, Check, Outcome, Plan, Verification, action
 from genonaut_lib.vocabulary import ContentSource
@@ -120,7 +120,7 @@ class RollBack:
         take_back(phase, names[names.index(phase.name) :], context)
 
     def _no_return_check(self, context: Context) -> Check:
-        passed = [phase for phase in self._going(context) if _is_point_of_no_return(phase)]
+        passed = [phase for phase in self._going(context) if is_point_of_no_return(phase)]
         if not passed or is_empty(context.connection):
             return Check("point of no return", True, "not on the way")
         point = passed[0].name
@@ -165,10 +165,6 @@ def _begun(context: Context, phase: Phase) -> bool:
 
 def _traces(connection: Connection, phase: Phase) -> list[str]:
     return phase.traces(connection) if isinstance(phase, SchemaPhase) else []
-
-
-def _is_point_of_no_return(phase: Phase) -> bool:
-    return isinstance(phase, SchemaPhase) and any(not step.reversible for step in phase.actions())
 
 
 def _batches(task: BackfillTask) -> list[Action]:

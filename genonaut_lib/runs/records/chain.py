@@ -17,6 +17,7 @@ from pathlib import Path
 
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import InvalidInput
+from genonaut_lib.migration.actors import account
 from genonaut_lib.runs.records import chain_folder, links, manifest
 from genonaut_lib.runs.records.audit.findings import Findings
 from genonaut_lib.runs.records.audit.verification import verify
@@ -109,7 +110,7 @@ def seal_left_over(connection: Connection, folder: Path, key: SigningKey | None)
         with chain_folder.locked(folder):
             settle(records, folder, key)
     rows = records.unsealed_runs(str(folder.absolute()))
-    made = [Entry(RUN, manifest_of(row, folder, late=True).content(), by()) for row in rows]
+    made = [Entry(RUN, manifest_of(row, folder, late=True).content(), account()) for row in rows]
     return [_append(records, folder, entry, key) for entry in made]
 
 
@@ -129,6 +130,8 @@ def manifest_of(row: RunRow, folder: Path, on: Ground | None = None, *, late: bo
         files=() if output is None else manifest.record_files(folder, output),
         pipeline=row.pipeline_id,
         step=row.step,
+        plan_digest=row.plan_digest,
+        approval=row.approval,
         ground=on or Ground(),
         late=late,
     )
@@ -147,11 +150,6 @@ def settle(records: Records | None, folder: Path, key: SigningKey | None) -> Non
         home = link.ledger is None or (records is not None and records.id == link.ledger.id and records.enter(link))
         if home:
             chain_folder.no_longer_waiting(folder, link)
-
-
-def by() -> str:
-    """Return who seals what nobody else is there to seal: this process, by its user's number and host."""
-    return f"uid {os.getuid()}@{socket.gethostname()}"
 
 
 def _append(

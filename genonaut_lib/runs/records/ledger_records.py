@@ -47,7 +47,11 @@ class Row:
 
 @dataclass(frozen=True)
 class RunRow:
-    """A run as `workbench.runs` holds it; `ended_at` is None while it runs."""
+    """A run as `workbench.runs` holds it; `ended_at` is None while it runs.
+
+    `plan_digest` is that of the plan it showed, where that could not be taken back, and `approval` what it was
+    applied by (see `Approval.told`).
+    """
 
     run_id: uuid.UUID
     notebook: str
@@ -60,6 +64,8 @@ class RunRow:
     step: str | None
     started_at: datetime
     ended_at: datetime | None
+    plan_digest: str | None = None
+    approval: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

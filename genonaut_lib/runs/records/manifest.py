@@ -45,7 +45,8 @@ class Manifest:
 
     `output` is the path of the executed notebook below the environment's folder, whether or not the
     run came so far that it was written; `files` are those that are there. Digests are SHA-256 in hex,
-    `outcome` is a state of `workbench.runs`.
+    `outcome` is a state of `workbench.runs`. `plan_digest` and `approval` belong to a plan that cannot be
+    taken back: what was shown, and who allowed it (None: nobody was asked).
     """
 
     run_id: uuid.UUID
@@ -62,6 +63,8 @@ class Manifest:
     step: str | None = None
     ground: Ground = Ground()
     late: bool = False
+    plan_digest: str | None = None
+    approval: Mapping[str, Any] | None = None
 
     def content(self) -> dict[str, Any]:
         """Return the manifest as a JSON object of texts, numbers, booleans and nulls; times are UTC."""
@@ -80,6 +83,8 @@ class Manifest:
             "step": self.step,
             **vars(self.ground),
             "late": self.late,
+            "plan_digest": self.plan_digest,
+            "approval": None if self.approval is None else dict(self.approval),
         }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from genonaut_lib.migration.approvals import Approval
 from genonaut_lib.runs.records import links
 from genonaut_lib.runs.records.chain_folder import Head, Lines
 from genonaut_lib.runs.records.ledger_records import Row, RunRow
@@ -19,7 +20,7 @@ class Problem:
     """One thing that is not as it was sealed.
 
     `kind` is edited, deleted, moved, cut, inserted, forged, replaced or unsealed; `where` is chain, head, waiting,
-    manifest, ledger, runs, or the file's path. `run_id` is None where nothing is left that tells the run.
+    manifest, ledger, runs, approvals, or the file's path. `run_id` is None where nothing is left that tells the run.
     """
 
     kind: str
@@ -76,11 +77,12 @@ class Witness:
 
 @dataclass(frozen=True)
 class LedgerCopy:
-    """What one ledger holds: its id, its rows, and its rows of `workbench.runs`."""
+    """What one ledger holds: its id, its rows, its rows of `workbench.runs`, and its approvals of plans."""
 
     id: str
     rows: tuple[Row, ...]
     runs: tuple[RunRow, ...]
+    approvals: tuple[Approval, ...] = ()
 
 
 @dataclass(frozen=True)

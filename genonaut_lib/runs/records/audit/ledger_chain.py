@@ -168,6 +168,9 @@ def _differing(run: RunRow, link: Link) -> list[str]:
         "step": run.step,
         "pipeline": None if run.pipeline_id is None else str(run.pipeline_id),
     }
+    if link.ledger is not None and link.ledger.place is not None:
+        # A run whose server was gone at its end was sealed without asking what its notebook had written there.
+        said |= {"plan_digest": run.plan_digest, "approval": run.approval}
     return [name for name, value in said.items() if link.content.get(name) != value]
 
 

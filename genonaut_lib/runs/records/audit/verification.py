@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genonaut_lib.db.engine import Connection
+from genonaut_lib.migration.approvals import approvals
 from genonaut_lib.runs.records import chain_folder
-from genonaut_lib.runs.records.audit import file_chain, ledger_chain, record_files
+from genonaut_lib.runs.records.audit import allowances, file_chain, ledger_chain, record_files
 from genonaut_lib.runs.records.audit.findings import Evidence, Findings, LedgerCopy, Problem
 from genonaut_lib.runs.records.ledger_records import records_of
 from genonaut_lib.runs.records.signing import Trust
@@ -32,6 +33,7 @@ def judge(evidence: Evidence, folder: Path, noted: str | None = None) -> Finding
     found = [
         *file_chain.problems(evidence),
         *ledger_chain.problems(evidence),
+        *allowances.problems(evidence),
         *record_files.problems(evidence, folder),
         *_noted(evidence, noted),
     ]
@@ -65,7 +67,10 @@ def gather(connection: Connection | None, folder: Path, trust: Trust | None = No
 
 def _ledger(connection: Connection | None) -> LedgerCopy | None:
     records = records_of(connection)
-    return None if records is None else LedgerCopy(records.id, tuple(records.rows()), tuple(records.runs()))
+    if records is None:
+        return None
+    allowed = tuple(approvals(records.connection))
+    return LedgerCopy(records.id, tuple(records.rows()), tuple(records.runs()), allowed)
 
 
 def _noted(evidence: Evidence, noted: str | None) -> Iterator[Problem]:
