@@ -11,7 +11,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def look(folder: Path, redactor: Redactor, *, anew: bool = False) -> Shelf:
         day = kept.get(name)
         if day is None or modified is None or day.modified_ns != modified or not _cards_path(folder, name).exists():
             read[name] = _read_day(folder, name, redactor, anew=anew)
-            day = Day(name, Counter(card.outcome for card in read[name]), modified)
+            day = Day(name, dict(Counter(card.outcome for card in read[name])), modified)
         days.append(day)
     found = _neighboured([day for day in days if day.runs])
     for day in found:
@@ -96,10 +96,10 @@ def look(folder: Path, redactor: Redactor, *, anew: bool = False) -> Shelf:
 def keep(shelf: Shelf) -> None:
     """Write down what was read, so that the next update need not; raise OSError. The days come last: they vouch."""
     for name, cards in shelf.read.items():
-        write_atomically(_cards_path(shelf.folder, name), _dumped([asdict(card) for card in cards]))
+        write_atomically(_cards_path(shelf.folder, name), _dumped(vars(card) for card in cards))
     for name in shelf.gone:
         _cards_path(shelf.folder, name).unlink(missing_ok=True)
-    write_atomically(shelf.folder / PAGES / "days.json", _dumped([asdict(day) for day in shelf.days]))
+    write_atomically(shelf.folder / PAGES / "days.json", _dumped(vars(day) for day in shelf.days))
 
 
 def _read_day(folder: Path, day: str, redactor: Redactor, *, anew: bool) -> tuple[Card, ...]:
@@ -126,7 +126,7 @@ def _stems(folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 def _clean(card: Card, redactor: Redactor) -> Card:
-    told = redactor.node(asdict(card))
+    told = redactor.node(vars(card))
     return replace(Card(**told), endings=card.endings)
 
 
