@@ -93,7 +93,7 @@ def compare(before: Told, after: Told) -> Comparison:
     groups = {
         "run": tuple(Pair(name, before.content.get(name), after.content.get(name)) for name in MANIFEST_FIELDS),
         "parameters": _pairs(before.parameters or {}, after.parameters or {}),
-        "plan": _pairs(*({name: "planned" for name in showings.planned_actions(one) or ()} for one in shown)),
+        "plan": _pairs(*(dict.fromkeys(showings.planned_actions(one) or (), "planned") for one in shown)),
         "figures": _pairs(*map(_figures, shown)),
         "failure": _pairs(*(child(one.notebook, "metadata", "genonaut", "failure") for one in (before, after))),
         "times": (Pair("duration, s", _seconds(before.content), _seconds(after.content)),),
@@ -138,7 +138,7 @@ def _cells(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[CellDif
     """Return the code cells of both, each beside the one that is most likely the same."""
     first, second = _code(before), _code(after)
     matcher = difflib.SequenceMatcher(None, [_source(c) for c in first], [_source(c) for c in second], autojunk=False)
-    found = []
+    found: list[CellDiff] = []
     for _, low, high, start, end in matcher.get_opcodes():
         for step in range(max(high - low, end - start)):
             one = first[low + step] if low + step < high else {}
@@ -154,8 +154,8 @@ def _code(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _cell(number: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> CellDiff:
-    lines = [[*_source(cell).splitlines(), *_shown(cell)] for cell in (before, after)]
-    diff = list(difflib.unified_diff(*lines, lineterm="", n=2))[2:]
+    one, other = ([*_source(cell).splitlines(), *_shown(cell)] for cell in (before, after))
+    diff = list(difflib.unified_diff(one, other, lineterm="", n=2))[2:]
     times = [child(cell, "metadata", "papermill").get("duration") for cell in (before, after)]
     return CellDiff(number, _source(after or before), Pair("seconds", *times), tuple(diff))
 

@@ -76,7 +76,7 @@ def _page(folder: Path, day: str) -> Path:
 
 
 def _retired(folder: Path) -> int:
-    """Return how many runs of this folder were retired by policy: of the chain, only the entries that say so are read."""
+    """Return how many runs were retired by policy; of the chain, only the entries that say so are read."""
     mark = f'"kind":"{RETIRED}"'.encode()
     found = [links.read(line) for line in chain_folder.read_lines(folder).whole if mark in line]
     entries = [link.content.get("runs") for link in found if link is not None and link.kind == RETIRED]

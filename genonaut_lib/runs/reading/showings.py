@@ -18,6 +18,8 @@ CHANGED = (
     "items sealed", "tags",
 )  # fmt: skip
 """Figures that count rows a run wrote, the telling one first."""
+READ = ("items read", "relationships read")
+"""Figures that count rows a run read, for one that verified none."""
 _DONE = ("Applied", "Summary")
 PLAN = "Plan"
 
@@ -69,7 +71,8 @@ def examined_rows(found: list[Showing]) -> int | None:
         # Phases of DDL verify statements, and say so; those are no rows.
         if one.title.startswith(_VERIFIED) and match and "statements" not in one.figures:
             return whole_number(match[1])
-    return next((whole_number(one.figures["items read"]) for one in found if "items read" in one.figures), None)
+    read = (one.figures[name] for name in READ for one in found if name in one.figures)
+    return next((whole_number(text) for text in read), None)
 
 
 def changed_rows(found: list[Showing]) -> int | None:
