@@ -49,7 +49,7 @@ def update(folder: Path, redactor: Redactor, *, anew: bool = False) -> Path:
         place = Place("Runs", folder.name, "")
         text = pages.index_page(place, found.newest(NEWEST), found.days, _retired(folder))
         write_atomically(folder / INDEX, redactor.text(text).encode())
-        shelf.keep(found)
+        shelf.keep(found, redactor)
     return folder / INDEX
 
 

@@ -7,6 +7,7 @@ folder says that something in it changed; a card is made anew when its files are
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections import Counter
@@ -93,13 +94,13 @@ def look(folder: Path, redactor: Redactor, *, anew: bool = False) -> Shelf:
     return Shelf(folder, found, {name: cards for name, cards in read.items() if name not in gone}, tuple(sorted(gone)))
 
 
-def keep(shelf: Shelf) -> None:
+def keep(shelf: Shelf, redactor: Redactor) -> None:
     """Write down what was read, so that the next update need not; raise OSError. The days come last: they vouch."""
     for name, cards in shelf.read.items():
-        write_atomically(_cards_path(shelf.folder, name), _dumped(vars(card) for card in cards))
+        _write(_cards_path(shelf.folder, name), (vars(card) for card in cards), redactor)
     for name in shelf.gone:
         _cards_path(shelf.folder, name).unlink(missing_ok=True)
-    write_atomically(shelf.folder / PAGES / "days.json", _dumped(vars(day) for day in shelf.days))
+    _write(shelf.folder / PAGES / "days.json", (vars(day) for day in shelf.days), redactor)
 
 
 def _read_day(folder: Path, day: str, redactor: Redactor, *, anew: bool) -> tuple[Card, ...]:
@@ -117,11 +118,11 @@ def _read_day(folder: Path, day: str, redactor: Redactor, *, anew: bool) -> tupl
 def _stems(folder: Path) -> dict[str, tuple[str, ...]]:
     """Return the runs that have files in a folder, each with the endings that are there."""
     found: dict[str, list[str]] = {}
-    for path in sorted(folder.iterdir()):
-        ending = next((one for one in ENDINGS.values() if path.name.endswith(one)), None)
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208  # names alone: a day may hold thousands
+        ending = next((one for one in ENDINGS.values() if name.endswith(one)), None)
         # Drafts of records begin with a dot.
-        if ending is not None and not path.name.startswith("."):
-            found.setdefault(path.name.removesuffix(ending), []).append(ending)
+        if ending is not None and not name.startswith("."):
+            found.setdefault(name.removesuffix(ending), []).append(ending)
     return {stem: tuple(endings) for stem, endings in found.items()}
 
 
@@ -168,8 +169,9 @@ def _loaded(path: Path) -> list[dict[str, Any]]:
     return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else []
 
 
-def _dumped(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    return json.dumps({"version": VERSION, "rows": list(rows)}, separators=(",", ":")).encode()
+def _write(path: Path, rows: Iterable[Mapping[str, Any]], redactor: Redactor) -> None:
+    text = json.dumps({"version": VERSION, "rows": list(rows)}, separators=(",", ":"))
+    write_atomically(path, redactor.text(text).encode())
 
 
 def _cards_path(folder: Path, day: str) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _EXAMINED = re.compile(r"([\d,]+) examined, ")
-_HEADING = re.compile(r" *(figure|action) +(?:value$|lock )")
+_HEADING = re.compile(r" *(figure|action) +(?:value$|lock\b)")
 _VERIFIED = "Verification "
 CHANGED = (
     "items changed", "relationships written", "items cleared", "relationships removed", "arrays rebuilt",

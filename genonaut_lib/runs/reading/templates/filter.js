@@ -18,6 +18,10 @@
     said.textContent = shown + " of " + rows.length + " runs shown";
   }
   if (!box) { return; }
+  var asked = new URLSearchParams(window.location.search);
+  words.value = asked.get("find") || "";
+  outcome.value = asked.get("outcome") || "";
+  if (outcome.selectedIndex < 0) { outcome.value = ""; }
   box.hidden = false;
   words.addEventListener("input", sift);
   outcome.addEventListener("change", sift);
