@@ -1,4 +1,4 @@
-"""Runs appear on the index however they end, and the commands read them: open, diff, retire; pages in a real browser."""
+"""Runs appear on the index however they end; open, diff and retire read them; a real browser shows the pages."""
 
 from __future__ import annotations
 

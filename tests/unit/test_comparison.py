@@ -14,7 +14,8 @@ BAR = "\rwork: 0%| | 0/83 [00:00<?, ?items/s]\rwork: 100%|#| 83/83 [00:01<00:00,
 
 def told(executed: dict[str, Any], run_id: str = "a", **content: Any) -> Told:
     times = {"started_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:00:05Z"}
-    return Told(run_id, {"notebook": "n", **times, **content}, executed, executed["metadata"]["papermill"]["parameters"])
+    parameters = executed["metadata"]["papermill"]["parameters"]
+    return Told(run_id, {"notebook": "n", **times, **content}, executed, parameters)
 
 
 def differing(found: Comparison, group: str) -> list[tuple[str, Any, Any]]:
@@ -29,8 +30,9 @@ def test_a_run_is_the_same_as_itself() -> None:
 
 def test_each_thing_that_differs_is_named_on_both_sides() -> None:
     """Parameters, code and server, planned actions, figures, and the lines of the cell; None is untold."""
+    changed = PLAN.replace("create:it", "create:at"), APPLIED.replace("1,204", "9")
     one = told(notebook((PLAN, APPLIED), {"share": 1}), git_commit="abc")
-    other = told(notebook((PLAN.replace("create:it", "create:at"), APPLIED.replace("1,204", "9")), {}), git_commit="def")
+    other = told(notebook(changed), git_commit="def")
     found = compare(one, other)
     assert not found.is_same
     assert differing(found, "run") == [("git_commit", "abc", "def")]

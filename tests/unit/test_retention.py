@@ -129,7 +129,7 @@ def test_a_plan_alone_removes_nothing(sealed: Path) -> None:
 
 def test_a_run_that_was_tampered_with_is_kept_and_still_named(sealed: Path) -> None:
     """Retiring must be no way to be rid of evidence."""
-    edited = sorted(sealed.rglob("*.html"))[0]
+    edited = min(sealed.rglob("*.html"))
     edited.write_text("something else")
     assert retire(sealed, WEEK) == 10
     assert edited.is_file()
@@ -148,5 +148,5 @@ def test_what_a_kill_left_of_retired_files_goes_with_the_next_retiring(sealed: P
 
 def test_a_policy_for_a_sequence_that_there_is_not_is_refused(sealed: Path) -> None:
     """A typo would keep everything for ever, in silence."""
-    with pytest.raises(InvalidSettings, match="no sequence 'saal'.*Did you mean 'seal'"):
+    with pytest.raises(InvalidSettings, match=r"no sequence 'saal'.*Did you mean 'seal'"):
         retiring.plan(None, sealed, RecordSettings(sequences={"saal": RetentionPolicy(keep_last=1)}))

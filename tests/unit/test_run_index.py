@@ -55,9 +55,9 @@ def test_what_a_record_does_not_tell_is_unknown(tmp_path: Path) -> None:
     assert page_of(tmp_path).count(">unknown<") >= 5
 
 
-@pytest.mark.parametrize("text", ["Verification passed\n11 examined, 0 mismatches.\n    figure value\nstatements    11"])
-def test_statements_are_not_counted_as_rows(text: str, tmp_path: Path) -> None:
+def test_statements_are_not_counted_as_rows(tmp_path: Path) -> None:
     """A phase of DDL verifies its statements, and changes none of the content."""
+    text = "Verification passed\n11 examined, 0 mismatches.\n    figure value\nstatements    11"
     stem = write(tmp_path, FIRST, notebook((text,)))
     assert card_of(tmp_path, "2026-03-01", stem, (".ipynb",)).examined is None
 
@@ -220,5 +220,5 @@ def test_the_picture_shows_a_day_at_most_and_keeps_every_bar_inside() -> None:
     picture = timeline_of(cards)
     assert picture is not None
     assert len(picture.bars) == 3
-    assert all(190 <= bar.x and bar.x + bar.width <= 1000 for bar in picture.bars)
+    assert all(bar.x >= 190 and bar.x + bar.width <= 1000 for bar in picture.bars)
     assert timeline_of([Card("d", "s", ())]) is None
