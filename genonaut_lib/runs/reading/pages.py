@@ -67,7 +67,7 @@ def _page(place: Place, cards: Sequence[Card], what: Mapping[str, Any]) -> str:
     return _environment().get_template("page.html.j2").render(
         place=place, cards=cards, timeline=timeline_of(cards), style=Markup(style), script=Markup(script),  # noqa: S704
         style_digest=digest(style), script_digest=digest(script), written_at=datetime.now(UTC),
-        outcomes=sorted({card.outcome for card in cards}), **what,
+        outcomes=[state for state, _ in _ordered(Counter(card.outcome for card in cards))], **what,
     )  # fmt: skip
 
 

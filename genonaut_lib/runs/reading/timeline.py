@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from genonaut_lib.runs.ending import OK
 from genonaut_lib.runs.reading.card import Card
 
 WIDTH, LABELS, LANE, TOP, BOTTOM = 1000.0, 190.0, 18.0, 6.0, 26.0
@@ -75,13 +76,16 @@ def timeline_of(cards: Sequence[Card]) -> Timeline | None:
     names = sorted({card.notebook or "?" for card, _, _ in shown})
     lanes = tuple(Lane(name, TOP + LANE * (place + 0.5)) for place, name in enumerate(names))
     middle = {lane.name: lane.y for lane in lanes}
+    # What did not end well lies above what did: in a lane by the minute it would be covered.
+    shown.sort(key=lambda one: one[0].outcome != OK.state)
     bars = tuple(_bar(card, axis.x(at), axis.x(end), middle[card.notebook or "?"]) for card, at, end in shown)
     return Timeline(TOP + LANE * len(lanes) + BOTTOM, lanes, bars, _ticks(axis), axis.since, until)
 
 
 def _bar(card: Card, start: float, end: float, middle: float) -> Bar:
-    width = max(end - start, LEAST_BAR)
-    height = LANE - 6
+    ended_well = card.outcome == OK.state
+    width = max(end - start, LEAST_BAR if ended_well else LEAST_BAR + 1)
+    height = LANE - (6 if ended_well else 2)
     return Bar(card, round(min(start, WIDTH - width), 1), middle - height / 2, round(width, 1), height)
 
 
