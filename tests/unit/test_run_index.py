@@ -60,6 +60,7 @@ def test_statements_are_not_counted_as_rows(tmp_path: Path) -> None:
     text = "Verification passed\n11 examined, 0 mismatches.\n    figure value\nstatements    11"
     stem = write(tmp_path, FIRST, notebook((text,)))
     assert card_of(tmp_path, "2026-03-01", stem, (".ipynb",)).examined is None
+    assert ">11 statements<" in page_of(tmp_path)
 
 
 def test_whatever_a_record_holds_is_text(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ _STEM = re.compile(r"\d{6}_(?P<notebook>.+)_[0-9a-f]{6}\Z")
 class Card:
     """One run on an index; `day` and `stem` say where its files lie, `endings` which of them are there.
 
-    None is unknown: `examined` and `changed` are rows, `seconds` a duration, `lag` a sentence on the replicas
-    at its end. `is_sealed` says that a sound manifest lies beside the record, so the card can change no more.
+    None is unknown: `examined` and `changed` are rows, in the place of which a phase of DDL counts statements,
+    `seconds` a duration, `lag` a sentence on the replicas at its end. `is_sealed` says that a sound manifest lies beside the record, so the card can change no more.
     """
 
     day: str
@@ -42,6 +42,8 @@ class Card:
     why: str = ""
     examined: int | None = None
     changed: int | None = None
+    verified_statements: int | None = None
+    statements_run: int | None = None
     lag: str | None = None
     step: str | None = None
     is_sealed: bool = False
@@ -65,6 +67,7 @@ def card_of(folder: Path, day: str, stem: str, endings: tuple[str, ...]) -> Card
     began = moment_of(sealed.get("started_at") or timed.get("start_time"))
     ended = moment_of(sealed.get("ended_at") or timed.get("end_time"))
     shown = showings.showings(record)
+    verified, ran = showings.statements(shown)
     return Card(
         day,
         stem,
@@ -79,6 +82,8 @@ def card_of(folder: Path, day: str, stem: str, endings: tuple[str, ...]) -> Card
         why=_why(child(said, "failure")),
         examined=showings.examined_rows(shown),
         changed=showings.changed_rows(shown),
+        verified_statements=verified,
+        statements_run=ran,
         lag=_lag(said.get("replicas")),
         step=_text(sealed.get("step")),
         is_sealed=bool(sealed),

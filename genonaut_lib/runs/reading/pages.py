@@ -108,7 +108,10 @@ def _duration(seconds: float | None) -> str:
     return f"{minutes} min {left:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-def _rows(count: int | None) -> str:
+def _rows(count: int | None, statements: int | None = None) -> str:
+    """Return a number of rows; of a run that tells none, the number of its statements."""
+    if count is None and statements is not None:
+        return f"{statements} statements"
     return UNKNOWN if count is None else f"{count:,}"
 
 

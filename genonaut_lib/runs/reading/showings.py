@@ -86,6 +86,14 @@ def changed_rows(found: list[Showing]) -> int | None:
     return None
 
 
+def statements(found: list[Showing]) -> tuple[int | None, int | None]:
+    """Return how many statements a phase of DDL verified and how many it ran, None where it does not say."""
+    verified = (one.figures.get("statements") for one in found if one.title.startswith(_VERIFIED))
+    ran = (one.figures.get("statements run") for one in found if one.title in _DONE)
+    numbers = [next((whole_number(text) for text in texts if text), None) for texts in (verified, ran)]
+    return numbers[0], numbers[1]
+
+
 def planned_actions(found: list[Showing]) -> list[str] | None:
     """Return the ids of the actions a run planned, None where it shows no plan."""
     plans = [one for one in found if one.title == PLAN or one.title.startswith(f"{PLAN}:")]
