@@ -83,7 +83,7 @@ def test_retiring_by_policy_leaves_a_record_that_verifies(
     retired = command("runs", "retire", "--env", "test", "--json")
     assert json.loads(retired.said)["files_removed"] == 3
     assert len(rows_of(folder)) == 1
-    assert "1 runs were retired by policy" in (folder / "index.html").read_text()
+    assert "Retired by policy: 1;" in (folder / "index.html").read_text()
     assert command("runs", "verify", "--env", "test").code == 0
     shown = command("runs", "open", would["retired"][0]["run_id"], "--env", "test")
     assert (shown.code, "retired by policy" in shown.said) == (2, True)

@@ -207,7 +207,7 @@ def test_retired_runs_are_counted(tmp_path: Path) -> None:
     """Their rows are gone with their files, and the page says how many there were."""
     built = build(tmp_path, 3)
     chain.retire(None, tmp_path, [built.run(1), built.run(2)], Decision("old", "ada"), None)
-    assert "2 runs were retired by policy" in page_of(tmp_path)
+    assert "Retired by policy: 2;" in page_of(tmp_path)
     assert chain_folder.read_lines(tmp_path).whole
 
 

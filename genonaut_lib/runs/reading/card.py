@@ -26,7 +26,8 @@ class Card:
     """One run on an index; `day` and `stem` say where its files lie, `endings` which of them are there.
 
     None is unknown: `examined` and `changed` are rows, in the place of which a phase of DDL counts statements,
-    `seconds` a duration, `lag` a sentence on the replicas at its end. `is_sealed` says that a sound manifest lies beside the record, so the card can change no more.
+    `seconds` a duration, `lag` a sentence on the replicas at its end. `is_sealed` says that a sound manifest lies
+    beside the record, so the card can change no more.
     """
 
     day: str
