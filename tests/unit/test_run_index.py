@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import json
 import multiprocessing
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from genonaut_lib.errors import RecordsBusy
 from genonaut_lib.runs.reading import index, shelf
 from genonaut_lib.runs.reading.card import Card, card_of
 from genonaut_lib.runs.reading.timeline import timeline_of
@@ -184,6 +186,20 @@ def test_updates_at_once_leave_a_whole_page_with_every_run(tmp_path: Path) -> No
     assert [process.exitcode for process in updaters] == [0] * 4
     assert len(stems((tmp_path / "index.html").read_text())) == 21
     assert not list(tmp_path.rglob("*.draft"))
+
+
+def test_an_update_waits_for_the_other_and_gives_up_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the slower of two would put back a page without the other's run."""
+    monkeypatch.setattr(index, "LOCK_WAIT_S", 0.05)
+    write(tmp_path, FIRST)
+    index.update(tmp_path, NOBODY)
+    with (tmp_path / "index" / index.LOCK).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RecordsBusy, match="The next run renews it"):
+            index.update(tmp_path, NOBODY)
+    index.update(tmp_path, NOBODY)
 
 
 def test_a_page_that_cannot_be_written_is_said_and_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
