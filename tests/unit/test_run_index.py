@@ -19,6 +19,7 @@ from genonaut_lib.runs.reading.card import Card, card_of
 from genonaut_lib.runs.reading.timeline import timeline_of
 from genonaut_lib.runs.records import chain, chain_folder
 from genonaut_lib.runs.records.chain import Decision
+from genonaut_lib.runs.replication import lag_of
 from genonaut_lib.runs.secrets.redaction import Redactor
 from tests.records import build
 from tests.written import APPLIED, FIRST, VERIFIED, notebook, write
@@ -63,6 +64,19 @@ def test_statements_are_not_counted_as_rows(tmp_path: Path) -> None:
     stem = write(tmp_path, FIRST, notebook((text,)))
     assert card_of(tmp_path, "2026-03-01", stem, (".ipynb",)).examined is None
     assert ">11 statements<" in page_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "told"),
+    [([], "no replicas"), ([(0, None, True), (9, 1.25, True)], "1.2 s"), ([(0, 0.1, True), (0, None, False)], None)],
+)
+def test_the_lag_told_is_that_of_the_replica_furthest_behind(
+    replicas: list[tuple[int, float | None, bool]], told: str | None, tmp_path: Path
+) -> None:
+    """An idle one is not behind; with one that may not be seen the whole is unknown."""
+    lags = [{"lag_s": lag_of(behind, lag, seen=seen)} for behind, lag, seen in replicas]
+    stem = write(tmp_path, FIRST, notebook(replicas=lags))
+    assert card_of(tmp_path, "2026-03-01", stem, (".ipynb",)).lag == told
 
 
 def test_whatever_a_record_holds_is_text(tmp_path: Path) -> None:
