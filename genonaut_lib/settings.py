@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from genonaut_lib.errors import InvalidSettings, ProjectNotFound
 from genonaut_lib.migration_settings import ApprovalSettings, BulkSettings, PressureSettings, ThrottleSettings
 from genonaut_lib.planner_settings import PlannerSettings
-from genonaut_lib.run_settings import RunSettings
+from genonaut_lib.run_settings import RecordSettings, RunSettings
 from genonaut_lib.service_settings import KEY_VARIABLE, ServiceSettings
 
 ENVIRONMENT_VARIABLE = "GENONAUT_ENVIRONMENT"
@@ -94,6 +94,7 @@ class Settings(_Section):
     bitmaps: BitmapSettings = BitmapSettings()
     runs: RunSettings = RunSettings()
     approval: ApprovalSettings = ApprovalSettings()
+    records: RecordSettings = RecordSettings()
     service: ServiceSettings = ServiceSettings()
     notebooks: dict[str, dict[str, Any]] = {}
     database_url: SecretStr | None = Field(None, exclude=True)

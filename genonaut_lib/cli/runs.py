@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genonaut_lib.cli import reaping
+from genonaut_lib.cli import reading, reaping, retiring
 from genonaut_lib.cli.options import AsJson, Env, out, print_json, print_table
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
@@ -50,6 +50,9 @@ def register(app: typer.Typer) -> None:
 
 
 runs.command()(reaping.reap)
+runs.command()(reading.diff)
+runs.command("open")(reading.open_run)
+runs.command()(retiring.retire)
 
 
 @runs.callback(invoke_without_command=True)

@@ -82,6 +82,7 @@ def _screen(connection: Connection, settings: Settings, show: Print, seconds: fl
     show(
         Panel(
             f"Records (executed notebooks and their HTML): {where}\n"
+            f"All runs on one page: {where / 'index.html'}\n"
             f"What ran: genonaut runs --env demo\n"
             f"Ask the gallery: genonaut gallery --tag role::program --env demo\n"
             f"Step through it yourself: make lab",

@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -18,8 +19,9 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import DatabaseUnreachable, RecordNotSealed, RecordsBusy, RunDisowned
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunStart
-from genonaut_lib.runs import report
+from genonaut_lib.runs import replication, report
 from genonaut_lib.runs.ending import Ending
+from genonaut_lib.runs.record_file import as_bytes, noted, read_record, write_atomically
 from genonaut_lib.runs.records import sealing
 from genonaut_lib.runs.records.sealing import Opened
 from genonaut_lib.runs.secrets.redaction import Redactor
@@ -34,8 +36,8 @@ def close(settings: Settings, opened: Opened, start: RunStart, ending: Ending, r
 
     Raises RunDisowned when others had declared the run lost meanwhile: its end is theirs to tell then.
     """
-    remarks = write_html(start, redactor)
     with _session(settings) if opened.ledger else contextlib.nullcontext() as connection:
+        remarks = write_html(start, redactor, replication.lags(connection))
         if connection is not None:
             settle(connection, start, ending)
         elif opened.ledger:
@@ -56,13 +58,18 @@ def settle(connection: Connection, start: RunStart, ending: Ending) -> None:
         )
 
 
-def write_html(start: RunStart, redactor: Redactor) -> list[str]:
-    """Write the HTML copy of a record, if there is one; return in a sentence why it could not be written."""
+def write_html(start: RunStart, redactor: Redactor, replicas: list[dict[str, Any]] | None = None) -> list[str]:
+    """Write the HTML copy of a record, if there is one; return in a sentence why it could not be written.
+
+    `replicas` says how far each was behind, None where that is unknown; the record says it from then on.
+    """
     path = Path(start.output_path) if start.output_path else None
     if path is None or not path.is_file():
         return []
     try:
-        report.write_html(path, redactor)
+        if replicas is not None and (found := read_record(path)) is not None:
+            write_atomically(path, as_bytes(noted(found, "replicas", redactor.node(replicas))))
+        report.write_html(path, redactor, start.actor)
     except OSError as error:
         return [f"Its HTML copy could not be written: {error.strerror or error}."]
     return []

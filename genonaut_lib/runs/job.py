@@ -19,6 +19,7 @@ from genonaut_lib.runs import closing, executor, report
 from genonaut_lib.runs.ending import DEAD, OK, Ending, ending_of
 from genonaut_lib.runs.kernel import engine_options
 from genonaut_lib.runs.kernel_log import KernelLog
+from genonaut_lib.runs.reading import index
 from genonaut_lib.runs.record import Target
 from genonaut_lib.runs.records.sealing import Opened
 from genonaut_lib.runs.secrets.redacted import redacted
@@ -69,7 +70,11 @@ def run(job: Job) -> None:
 
 def _close(job: Job, ending: Ending) -> list[str]:
     told = replace(ending, failure=job.redactor.node(ending.failure))
-    return closing.close(job.settings, job.opened, job.start, told, job.redactor)
+    try:
+        return closing.close(job.settings, job.opened, job.start, told, job.redactor)
+    finally:
+        # Last of all, since it shows what the steps before have left.
+        index.keep_up(job.opened.folder, job.redactor)
 
 
 def _execute(job: Job) -> None:

@@ -16,6 +16,7 @@ from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunRecord
 from genonaut_lib.runs import closing
 from genonaut_lib.runs.ending import LOST, STATES, Ending
+from genonaut_lib.runs.reading import index
 from genonaut_lib.runs.record_file import as_bytes, mend, read_record, status_of, sweep, write_atomically
 from genonaut_lib.runs.records import sealing
 from genonaut_lib.runs.secrets.redaction import Redactor
@@ -48,6 +49,8 @@ def reap(connection: Connection, settings: Settings) -> list[Settled]:
         closing.settle(connection, run.start, _with_remarks(ending, remarks))
         settled.append(Settled(run, ending, tuple(remarks)))
     sealing.seal_left_over(settings, connection)
+    if settled:
+        index.keep_up(sealing.environment_folder(settings), redactor)
     return settled
 
 

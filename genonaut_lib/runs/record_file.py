@@ -71,6 +71,12 @@ def mend(record: dict[str, Any], status: str, failure: Mapping[str, Any] | None)
     return record
 
 
+def noted(record: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """Return a record that says one thing more of its run."""
+    record.setdefault("metadata", {})["genonaut"] = {**status_of(record), name: value}
+    return record
+
+
 def as_bytes(record: Mapping[str, Any]) -> bytes:
     """Return a record as nbformat writes it: sorted keys, one blank to indent, lines kept apart."""
     return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, separators=(",", ": ")).encode()

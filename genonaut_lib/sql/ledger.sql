@@ -85,3 +85,9 @@ from workbench.backfills where task = %(task)s;
 -- name: lock_load
 -- Two loads of one file at once would otherwise both find it missing.
 select pg_advisory_xact_lock(hashtextextended('genonaut.load.' || %(dataset)s || %(digest)s, 0));
+
+-- name: sequence_runs
+-- The starts of sequences by name; `is_open` is one that the next start goes on with, so its runs are still needed.
+select pipeline_id::text, name,
+       state <> 'ok' and started_at = max(started_at) over (partition by name) as is_open
+from workbench.pipelines;

@@ -180,6 +180,7 @@ def test_a_killed_runner_leaves_a_record_that_is_close_behind_and_found_lost(
     assert (statuses(record), status(record)) == (["completed", "completed", "failed"], "lost")
     assert stage.row("state", name) == ("lost",)
     assert "<code>lost</code>" in path.with_suffix(".html").read_text()
+    assert f'id="{path.stem}" data-outcome="lost"' in (path.parents[1] / "index.html").read_text()
     assert not [file for file in path.parent.iterdir() if file.name.startswith(".")]
     wait_for(lambda: not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE)
     assert reap(stage) == []

@@ -1,0 +1,178 @@
+"""The cards of each day, kept beside the pages so that no update reads every record again.
+
+Whatever is kept here can be thrown away: it is read again from the records. A day is looked at when the time of its
+folder says that something in it changed; a card is made anew when its files are others, or when nothing sealed it yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from genonaut_lib.runs.reading.card import ENDINGS, Card, card_of
+from genonaut_lib.runs.record_file import write_atomically
+from genonaut_lib.runs.secrets.redaction import Redactor
+
+PAGES = "index"
+"""The folder beside the days' folders that holds pages and cards."""
+VERSION = 1
+SETTLED_NS = 2_000_000_000
+"""The time of a folder tells changes apart only once it lies so far back."""
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
+_FIELDS = {field.name for field in fields(Card)}
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day's runs in numbers: how many of each outcome, and the time of its folder when they were counted."""
+
+    name: str
+    counts: Mapping[str, int]
+    modified_ns: int | None = None
+    previous: str | None = None
+    following: str | None = None
+
+    @property
+    def runs(self) -> int:
+        """How many runs it holds."""
+        return sum(self.counts.values())
+
+    @property
+    def month(self) -> str:
+        """The month it lies in."""
+        return self.name[:7]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Every day of an environment, newest first, and the cards of those that were read anew."""
+
+    folder: Path
+    days: tuple[Day, ...]
+    read: Mapping[str, tuple[Card, ...]]
+    gone: tuple[str, ...] = ()
+
+    def cards(self, day: str) -> tuple[Card, ...]:
+        """Return the cards of a day, newest first."""
+        return self.read[day] if day in self.read else _kept_cards(self.folder, day)
+
+    def newest(self, count: int) -> list[Card]:
+        """Return the newest cards of all."""
+        found: list[Card] = []
+        for day in self.days:
+            if len(found) >= count:
+                break
+            found += self.cards(day.name)
+        return found[:count]
+
+
+def look(folder: Path, redactor: Redactor, *, anew: bool = False) -> Shelf:
+    """Return the runs below an environment's folder; `anew` reads every record, whatever is kept. Raises OSError."""
+    kept = {} if anew else _kept_days(folder)
+    names = sorted((path.name for path in folder.iterdir() if _DAY.match(path.name) and path.is_dir()), reverse=True)
+    days, read = [], {}
+    for name in names:
+        modified = _settled(folder / name)
+        day = kept.get(name)
+        if day is None or modified is None or day.modified_ns != modified or not _cards_path(folder, name).exists():
+            read[name] = _read_day(folder, name, redactor, anew=anew)
+            day = Day(name, dict(Counter(card.outcome for card in read[name])), modified)
+        days.append(day)
+    found = _neighboured([day for day in days if day.runs])
+    for day in found:
+        before = kept.get(day.name)
+        if before is not None and (before.previous, before.following) != (day.previous, day.following):
+            read.setdefault(day.name, _kept_cards(folder, day.name))
+    gone = {*kept, *names} - {day.name for day in found}
+    return Shelf(folder, found, {name: cards for name, cards in read.items() if name not in gone}, tuple(sorted(gone)))
+
+
+def keep(shelf: Shelf, redactor: Redactor) -> None:
+    """Write down what was read, so that the next update need not; raise OSError. The days come last: they vouch."""
+    for name, cards in shelf.read.items():
+        _write(_cards_path(shelf.folder, name), (vars(card) for card in cards), redactor)
+    for name in shelf.gone:
+        _cards_path(shelf.folder, name).unlink(missing_ok=True)
+    _write(shelf.folder / PAGES / "days.json", (vars(day) for day in shelf.days), redactor)
+
+
+def _read_day(folder: Path, day: str, redactor: Redactor, *, anew: bool) -> tuple[Card, ...]:
+    """Return the cards of a day, newest first; those whose record is sealed and the same are taken as they are."""
+    known = {} if anew else {card.stem: card for card in _kept_cards(folder, day) if card.is_sealed}
+    made = []
+    for stem, endings in _stems(folder / day).items():
+        card = known.get(stem)
+        if card is None or card.endings != endings:
+            card = _clean(card_of(folder, day, stem, endings), redactor)
+        made.append(card)
+    return tuple(sorted(made, key=lambda card: card.stem, reverse=True))
+
+
+def _stems(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return the runs that have files in a folder, each with the endings that are there."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208  # names alone: a day may hold thousands
+        ending = next((one for one in ENDINGS.values() if name.endswith(one)), None)
+        # Drafts of records begin with a dot.
+        if ending is not None and not name.startswith("."):
+            found.setdefault(name.removesuffix(ending), []).append(ending)
+    return {stem: tuple(endings) for stem, endings in found.items()}
+
+
+def _clean(card: Card, redactor: Redactor) -> Card:
+    told = redactor.node(vars(card))
+    return replace(Card(**told), endings=card.endings)
+
+
+def _settled(folder: Path) -> int | None:
+    """Return the time a folder was last changed, None where that is so recent that it may change unseen."""
+    modified = folder.stat().st_mtime_ns
+    return modified if time.time_ns() - modified > SETTLED_NS else None
+
+
+def _neighboured(days: list[Day]) -> tuple[Day, ...]:
+    names = [None, *(day.name for day in days), None]
+    return tuple(replace(day, following=names[at], previous=names[at + 2]) for at, day in enumerate(days))
+
+
+def _kept_days(folder: Path) -> dict[str, Day]:
+    rows = _loaded(folder / PAGES / "days.json")
+    try:
+        return {row["name"]: Day(**row) for row in rows if isinstance(row["counts"], dict)}
+    except (TypeError, KeyError):
+        # Made by another version, or edited: read again.
+        return {}
+
+
+def _kept_cards(folder: Path, day: str) -> tuple[Card, ...]:
+    rows = _loaded(_cards_path(folder, day))
+    whole = all(set(row) == _FIELDS and isinstance(row["endings"], list) for row in rows)
+    return tuple(Card(**{**row, "endings": tuple(row["endings"])}) for row in rows) if whole else ()
+
+
+def _loaded(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file that was kept, none where it is not there or not ours."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return []
+    if not isinstance(found, dict) or found.get("version") != VERSION:
+        return []
+    rows = found.get("rows")
+    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else []
+
+
+def _write(path: Path, rows: Iterable[Mapping[str, Any]], redactor: Redactor) -> None:
+    text = json.dumps({"version": VERSION, "rows": list(rows)}, separators=(",", ":"))
+    write_atomically(path, redactor.text(text).encode())
+
+
+def _cards_path(folder: Path, day: str) -> Path:
+    return folder / PAGES / f"{day}.json"
