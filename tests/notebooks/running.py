@@ -10,7 +10,7 @@ from pathlib import Path
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.phases.drop_legacy_tags import CONFIRMATION, DropLegacyTags
 from genonaut_lib.migration.runner import apply_plan, verify_phase
-from tests.notebooks.reference import ROOT
+from tests.notebooks.reference import ROOT, STEPS, ReferenceStep
 
 HERE = Path(__file__).parent
 
@@ -26,11 +26,13 @@ def run_nbval(paths: list[Path], *options: str, **variables: str) -> subprocess.
     return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
 
 
-def apply_up_to(context: Context, name: str) -> None:
-    """Apply and verify every phase before `name`, as their notebooks would."""
+def apply_what_stands_before(step: ReferenceStep, context: Context) -> None:
+    """Apply and verify the phases whose notebooks stand before a step in the reference run."""
+    done = {
+        before.notebook for before in STEPS if before.place < step.place and before.parameters.get("dry_run") is False
+    }
     for phase in PHASES.values():
-        if phase.name == name:
-            return
-        ready = DropLegacyTags(confirm=CONFIRMATION) if phase.name == "drop_legacy_tags" else phase
-        apply_plan(ready, context, ready.plan(context))
-        verify_phase(ready, context)
+        if phase.notebook in done:
+            ready = DropLegacyTags(confirm=CONFIRMATION) if phase.name == "drop_legacy_tags" else phase
+            apply_plan(ready, context, ready.plan(context))
+            verify_phase(ready, context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from nbformat import NotebookNode, v4, write
@@ -49,7 +49,7 @@ NOTEBOOKS = {
 class Outcomes:
     """What a run said: of each cell, and at its end."""
 
-    cells: dict[tuple[str, str], ElementTree.Element]
+    cells: dict[tuple[str, str], ET.Element]
     said: str
     returncode: int
 
@@ -74,7 +74,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     result = run_nbval(paths, "--junitxml", str(folder / "said.xml"), "--continue-on-collection-errors")
     found = {
         (notebook, case.get("name", "")): case
-        for case in ElementTree.parse(folder / "said.xml").iter("testcase")
+        for case in ET.parse(folder / "said.xml").iter("testcase")
         for notebook in [case.get("classname", "").split(".")[-2] if case.get("classname") else ""]
     }
     return Outcomes(found, result.stdout, result.returncode)
