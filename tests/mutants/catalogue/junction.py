@@ -29,7 +29,7 @@ MUTANTS = (
         "batch",
         "select id, %(source)s, unnest(tags) from sorted_out where not begun",
         "select id, 'regular', unnest(tags) from sorted_out where not begun",
-        (f"{ENGINE_TESTS}::test_a_killed_junction_worker_leaves_each_pair_once",),
+        (f"{BULK_TESTS}::test_both_ways_end_in_the_same_state",),
     ),
     Mutant(
         "a retag beside the batch is overwritten from an older snapshot",
@@ -37,7 +37,7 @@ MUTANTS = (
         "batch",
         "order by id for share",
         "order by id",
-        (f"{ENGINE_TESTS}::test_retags_during_the_first_backfill_are_kept",),
+        (f"{ENGINE_TESTS}::test_a_tag_taken_away_by_a_writer_in_flight_does_not_come_back",),
     ),
     Mutant(
         "a tag that stands twice in an array stops the backfill",
@@ -112,14 +112,6 @@ MUTANTS = (
         "create_sync_function",
         "where content_id = old.id and content_source = tg_argv[0]\n",
         "where content_id = old.id\n",
-        (f"{PHASE_TESTS}::test_triggers_carry_every_write_of_the_array_into_the_junction",),
-    ),
-    Mutant(
-        "an array set to null keeps its links",
-        TRIGGERS,
-        "create_sync_function",
-        "coalesce(new.tags, '{{}}')",
-        "new.tags",
         (f"{PHASE_TESTS}::test_triggers_carry_every_write_of_the_array_into_the_junction",),
     ),
     Mutant(
