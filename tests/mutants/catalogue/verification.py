@@ -39,14 +39,6 @@ MUTANTS = (
         (EACH_FAULT,),
     ),
     Mutant(
-        "an array that is null counts as one without tags",
-        JUNCTION,
-        "sums",
-        "coalesce(cardinality(tags), 1)",
-        "coalesce(cardinality(tags), 0)",
-        (EACH_FAULT,),
-    ),
-    Mutant(
         "rows of the junction that no array holds are not named",
         JUNCTION,
         "keys",
@@ -85,10 +77,7 @@ MUTANTS = (
         "keys",
         "u.content_id = e.id and u.position = e.position and",
         "u.content_id = e.id and",
-        (
-            f"{TESTS}::test_an_element_that_left_the_quarantine_is_found",
-            f"{TESTS}::test_faults_of_the_ids_are_found_by_key",
-        ),
+        (f"{TESTS}::test_equal_elements_of_an_item_have_a_record_each",),
     ),
     Mutant(
         "elements that are lost do not make an item wrong",
