@@ -345,15 +345,14 @@ def test_triggers_carry_every_write_of_the_array_into_the_junction(
 
 
 def test_ids_given_out_after_attaching_meet_no_old_id(context: Context, gallery: Gallery) -> None:
-    """Writing through the parent or a partition draws from one sequence, above every old id."""
-    for _ in range(5):
-        gallery.legacy_item(["a"], ContentSource.AUTO)
+    """Writing through the parent or a partition draws from one sequence, above every old id, given by whomever."""
+    gallery.legacy_item(["a"], ContentSource.AUTO, id=50)
     gallery.legacy_item(["a"], ContentSource.REGULAR)
     apply_before(context, "attach_partitions")
     apply(context, "attach_partitions")
     first = gallery.item([tag_id("a")], ContentSource.REGULAR)
     second = gallery.item([tag_id("a")], ContentSource.AUTO)
-    assert (first, second) == (6, 7)
+    assert (first, second) == (51, 52)
 
 
 def test_attaching_rewrites_no_table(context: Context, gallery: Gallery) -> None:
