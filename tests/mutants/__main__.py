@@ -9,13 +9,16 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from tests.mutants.catalogue import GROUPS
 from tests.mutants.mutant import Mutant
-from tests.mutants.running import Result, Verdict, copied, judge, run_tests
-from tests.notebooks.reference import own_database
+from tests.mutants.running import Result, Verdict, copied, judge, run_tests, server
 
 WANTED_SHARE = 0.9
 BASELINE_TIMEOUT_S = 1_800
@@ -28,11 +31,41 @@ def main() -> int:
     groups = {name: _chosen(mutants, asked.only) for name, mutants in GROUPS.items() if asked.group in ("", name)}
     mutants = [mutant for chosen in groups.values() for mutant in chosen]
     started = time.monotonic()
-    with own_database(), copied() as pristine, ThreadPoolExecutor(asked.workers) as pool:
-        if not asked.no_baseline and not _is_green(mutants, pristine, pool, asked.workers):
+    with workbench(asked.workers) as bench:
+        if not asked.no_baseline and not _is_green(mutants, bench):
             return 2
-        found = dict(zip(mutants, pool.map(lambda mutant: _told(mutant, pristine), mutants), strict=True))
+        found = dict(zip(mutants, bench.pool.map(lambda mutant: _told(mutant, bench), mutants), strict=True))
     return _report(groups, found, time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A copy of the checkout that stays as it is, workers, and the addresses of servers that nobody uses just now."""
+
+    pristine: Path
+    pool: ThreadPoolExecutor
+    workers: int
+    free: SimpleQueue[str]
+
+    @contextmanager
+    def borrowed(self) -> Iterator[str]:
+        """Take a server for a while."""
+        address = self.free.get()
+        try:
+            yield address
+        finally:
+            self.free.put(address)
+
+
+@contextmanager
+def workbench(workers: int) -> Iterator[Workbench]:
+    """Start as many servers as there are workers; stop them all."""
+    with ExitStack() as stack:
+        pristine = stack.enter_context(copied())
+        free: SimpleQueue[str] = SimpleQueue()
+        for _ in range(workers):
+            free.put(stack.enter_context(server()))
+        yield Workbench(pristine, stack.enter_context(ThreadPoolExecutor(workers)), workers, free)
 
 
 def _arguments() -> argparse.Namespace:
@@ -48,19 +81,25 @@ def _chosen(mutants: tuple[Mutant, ...], words: str) -> list[Mutant]:
     return [mutant for mutant in mutants if words in mutant.name]
 
 
-def _is_green(mutants: list[Mutant], pristine: Path, pool: ThreadPoolExecutor, workers: int) -> bool:
+def _is_green(mutants: list[Mutant], bench: Workbench) -> bool:
     """Whether the tests pass without a mutant; that a mutant turns them red tells nothing otherwise."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
-    shares = [share for share in (tests[number::workers] for number in range(workers)) if share]
-    results = list(pool.map(lambda share: run_tests(pristine, share, BASELINE_TIMEOUT_S), shares))
+    shares = [share for share in (tests[number :: bench.workers] for number in range(bench.workers)) if share]
+    results = list(bench.pool.map(lambda share: _unchanged(share, bench), shares))
     for result in results:
         sys.stdout.write(f"without a mutant: {result.verdict.value}, {result.seconds:.0f} s\n")
         sys.stdout.write("" if result.verdict is Verdict.SURVIVED else result.said)
     return all(result.verdict is Verdict.SURVIVED for result in results)
 
 
-def _told(mutant: Mutant, pristine: Path) -> Result:
-    result = judge(mutant, pristine)
+def _unchanged(tests: list[str], bench: Workbench) -> Result:
+    with bench.borrowed() as address, copied(bench.pristine) as root:
+        return run_tests(root, tests, address, BASELINE_TIMEOUT_S)
+
+
+def _told(mutant: Mutant, bench: Workbench) -> Result:
+    with bench.borrowed() as address:
+        result = judge(mutant, address, bench.pristine)
     sys.stdout.write(f"{result.verdict.value:9}{result.seconds:6.0f} s  {mutant.name}\n")
     if result.verdict is Verdict.BROKEN:
         sys.stdout.write(result.said)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from genonaut_lib.db import embedded
+from genonaut_lib.settings import load_settings
 from tests.mutants.mutant import ROOT, Mutant
 
 TIMEOUT_S = 240
@@ -53,19 +55,39 @@ def copied(source: Path = ROOT) -> Iterator[Path]:
         yield Path(shutil.copytree(source, Path(folder) / "checkout", ignore=_LEFT_OUT))
 
 
-def judge(mutant: Mutant, source: Path = ROOT) -> Result:
+@contextmanager
+def server() -> Iterator[str]:
+    """Start a PostgreSQL and yield its address.
+
+    Each worker has its own: what snapshots say of the oldest transaction depends on every database of a server.
+    """
+    state = Path(tempfile.mkdtemp(prefix="gn-"))
+    os.environ["GENONAUT_STATE"] = str(state)
+    try:
+        yield embedded.start_postgres("test", load_settings("test").servers)
+    finally:
+        os.environ["GENONAUT_STATE"] = str(state)
+        embedded.stop("test")
+        del os.environ["GENONAUT_STATE"]
+        shutil.rmtree(state)
+
+
+def judge(mutant: Mutant, address: str, source: Path = ROOT) -> Result:
     """Run the tests that claim to notice a mutant on a copy that has it."""
     with copied(source) as root:
         mutant.apply(root)
-        return run_tests(root, mutant.tests)
+        return run_tests(root, mutant.tests, address)
 
 
-def run_tests(root: Path, tests: Sequence[str], timeout_s: float = TIMEOUT_S) -> Result:
-    """Run tests of a copy until the first fails; what is not over in time is killed with all its processes."""
+def run_tests(root: Path, tests: Sequence[str], address: str, timeout_s: float = TIMEOUT_S) -> Result:
+    """Run tests of a copy on a server until the first fails.
+
+    What is not over in time is killed with all its processes.
+    """
     command = [
         sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--timeout={TEST_TIMEOUT_S}", *tests,
     ]  # fmt: skip
-    environment = {**os.environ, **FEW, "PYTHONPATH": str(root)}
+    environment = {**os.environ, **FEW, "PYTHONPATH": str(root), "DATABASE_URL": address}
     started = time.monotonic()
     with (root / "said.txt").open("w+", encoding="utf-8") as said:
         process = subprocess.Popen(

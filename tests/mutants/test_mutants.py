@@ -48,30 +48,29 @@ def test_a_patch_stays_within_its_block() -> None:
 
 
 @pytest.mark.parametrize("name", FAST)
-def test_a_mutant_is_killed(name: str, admin_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mutant_is_killed(name: str, admin_url: str) -> None:
     """The tests it names turn red."""
-    monkeypatch.setenv("DATABASE_URL", admin_url)
-    result = judge(BY_NAME[name])
+    result = judge(BY_NAME[name], admin_url)
     assert result.verdict is Verdict.KILLED, result.said
 
 
 def test_a_change_that_breaks_nothing_survives() -> None:
     """Red is the mutant's doing, not the copy's."""
     harmless = replace(SMALL, find='"run.verify()"', replace='"run.verify() "')
-    result = judge(harmless)
+    result = judge(harmless, "")
     assert result.verdict is Verdict.SURVIVED, result.said
 
 
 def test_tests_that_do_not_begin_tell_nothing(tmp_path: Path) -> None:
     """A selection that is not there, or a syntax error, kills no mutant."""
-    result = run_tests(tmp_path, ["test_not_there.py"])
+    result = run_tests(tmp_path, ["test_not_there.py"], "")
     assert result.verdict is Verdict.BROKEN
 
 
 def test_tests_over_their_time_are_killed(tmp_path: Path) -> None:
     """A mutant that makes them wait for ever does not hold up the others."""
     (tmp_path / "test_waits.py").write_text("import time\n\n\ndef test_waits():\n    time.sleep(600)\n")
-    result = run_tests(tmp_path, ["test_waits.py"], timeout_s=3)
+    result = run_tests(tmp_path, ["test_waits.py"], "", timeout_s=3)
     assert result.verdict is Verdict.TIMEOUT
 
 

@@ -96,7 +96,7 @@ def make() -> None:
     """Run every step on embedded servers of their own and write the executed copies."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    with own_database() as settings:
+    with _own_database() as settings:
         fill(settings)
         for step in STEPS:
             nbformat.write(parameterised(step), step.path)
@@ -116,8 +116,7 @@ def _keep(step: ReferenceStep) -> None:
 
 
 @contextmanager
-def own_database() -> Iterator[Settings]:
-    """Start servers of our own, and point this process and its children to them."""
+def _own_database() -> Iterator[Settings]:
     state = Path(tempfile.mkdtemp(prefix="gn-"))
     os.environ["GENONAUT_STATE"] = str(state)
     try:

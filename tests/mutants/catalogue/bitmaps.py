@@ -37,10 +37,9 @@ MUTANTS = (
         MARKS,
         "create_mark_links",
         "select distinct case content_source when {regular_junction} then {regular} else {auto} end, "
-        "content_id, false\n"
-        "        from new_rows",
+        "content_id, false\n        from old_rows",
         "select case content_source when {regular_junction} then {regular} else {auto} end, content_id, false\n"
-        "        from new_rows",
+        "        from old_rows",
         (f"{MARK_TESTS}::test_a_statement_marks_an_item_once",),
     ),
     Mutant(
@@ -57,7 +56,7 @@ MUTANTS = (
         "drop_seen_marks",
         "where pg_visible_in_snapshot(m.changed_by, s.building_snapshot)",
         "where s.building_snapshot is not null",
-        (f"{BUILD_TESTS}::test_a_writer_that_commits_after_the_ranking_stays_marked",),
+        (f"{BUILD_TESTS}::test_what_changes_during_the_build_ends_up_marked",),
     ),
     Mutant(
         "of the marks kept for a build those come back that it needs not",
@@ -148,7 +147,7 @@ MUTANTS = (
         "advance",
         "set version = version + 1, chunks",
         "set version = version, chunks",
-        ("tests/gallery/test_bitmap_memory.py::test_answers_follow_every_sealing",),
+        (f"{SEAL_TESTS}::test_marks_of_an_unchanged_item_change_no_chunk",),
     ),
     Mutant(
         "the mark of the oldest transaction in flight is never seen",
@@ -167,12 +166,12 @@ MUTANTS = (
         (f"{SEEN_TESTS}::test_matching_is_what_the_oracle_finds_among_marked_items",),
     ),
     Mutant(
-        "a range of chunks has one too many",
+        "a range of chunks lacks its first",
         READ,
         "strips",
-        "b.chunk < w.high",
-        "b.chunk <= w.high",
-        (READ_TESTS, "tests/gallery/test_bitmap_memory.py"),
+        "b.chunk >= w.low",
+        "b.chunk > w.low",
+        (f"{READ_TESTS}::test_bitmaps_show_and_count_what_the_oracle_does",),
     ),
     Mutant(
         "a tag without bitmaps is read with the links of the other source",
