@@ -192,14 +192,14 @@ def test_writes_of_the_new_column_keep_the_old_names_true(context: Context, gall
 
 def test_a_row_written_during_the_backfill_keeps_what_was_written(context: Context, gallery: Gallery) -> None:
     """The backfill fills rows that wait for it and leaves the others alone, doubles and all."""
-    item = gallery.legacy_item(["anime", "portrait"])
+    item, waiting = gallery.legacy_item(["anime", "portrait"]), gallery.legacy_item(["anime"])
     apply(context, "seed_tags")
     apply(context, "expand_tag_columns")
     written = [tag_id("portrait"), tag_id("portrait")]
     context.connection.execute("update content_items set tags = %s where id = %s", [written, item])
     apply(context, "backfill_tag_uuids")
-    row = context.connection.execute("select tags, tags_old from content_items where id = %s", [item]).fetchone()
-    assert row == (written, ["portrait", "portrait"])
+    rows = context.connection.execute("select id, tags, tags_old from content_items order by id").fetchall()
+    assert rows == [(item, written, ["portrait", "portrait"]), (waiting, [tag_id("anime")], ["anime"])]
 
 
 def test_dropping_the_names_needs_the_typed_confirmation(context: Context, gallery: Gallery) -> None:

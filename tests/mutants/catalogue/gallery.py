@@ -114,7 +114,7 @@ MUTANTS = (
         "stage_tags",
         "    where c.is_private\n",
         "    where true\n",
-        (f"{STATISTICS_TESTS}::test_a_private_item_counts_for_its_cardinality_only",),
+        (f"{STATISTICS_TESTS}::test_a_refresh_counts_what_brute_force_counts",),
     ),
     Mutant(
         "private items of one source are taken off the tags of both",

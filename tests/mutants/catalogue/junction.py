@@ -37,7 +37,7 @@ MUTANTS = (
         "batch",
         "order by id for share",
         "order by id",
-        (f"{ENGINE_TESTS}::test_a_tag_taken_away_by_a_writer_in_flight_does_not_come_back",),
+        (f"{ENGINE_TESTS}::test_tags_taken_away_by_a_writer_in_flight_do_not_come_back",),
     ),
     Mutant(
         "a tag that stands twice in an array stops the backfill",
