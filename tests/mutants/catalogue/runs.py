@@ -104,7 +104,7 @@ RUN_MUTANTS = (
         "genonaut_lib/migration/runner.py",
         "",
         "    if added:\n",
-        "    if added and not shown:\n",
+        "    if added and shown is None:\n",
         ("tests/migration/test_phases.py::test_a_plan_with_new_statements_is_not_applied_unseen",),
     ),
     Mutant(
