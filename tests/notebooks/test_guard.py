@@ -22,6 +22,7 @@ def cell(source: str, *outputs: NotebookNode, count: int | None = 1, tag: str = 
 
 ANSWER = cell("2 * 3", SIX)
 WARNED = v4.new_output("stream", name="stderr", text="careful\n")
+UNKNOWN = v4.new_output("stream", name="stderr", text="UsageError: Line magic function `%no_such_magic` not found.\n")
 NOTEBOOKS = {
     "sound": [ANSWER, cell("seven = 7"), cell("seven - 1", SIX)],
     "dies": [ANSWER, cell("import os; os.kill(os.getpid(), 9)"), ANSWER, ANSWER],
@@ -31,6 +32,7 @@ NOTEBOOKS = {
         ANSWER,
     ],
     "line_magic": [ANSWER, cell("%no_such_magic"), ANSWER],
+    "recorded_magic": [ANSWER, cell("%no_such_magic", UNKNOWN), ANSWER],
     "cell_magic": [ANSWER, cell("%%no_such_magic\n1", tag="nbval-ignore-output"), ANSWER],
     "raises": [ANSWER, cell("1 / 0"), ANSWER],
     "wrong": [cell("2 * 4", SIX), ANSWER],
@@ -96,10 +98,10 @@ def test_a_dead_kernel_is_found_within_seconds(notebook: str, outcomes: Outcomes
 
 
 def test_an_unknown_magic_fails(outcomes: Outcomes) -> None:
-    """IPython prints that it does not know it, and goes on as if all was well."""
-    assert outcomes.failed("line_magic") == [1]
-    assert outcomes.failed("cell_magic") == [1]
-    assert "UsageError" in outcomes.failure("cell_magic", 1)
+    """IPython prints that it does not know it, and goes on as if all was well; so a reference may have it."""
+    for notebook in ("line_magic", "recorded_magic", "cell_magic"):
+        assert outcomes.failed(notebook) == [1]
+        assert "UsageError" in outcomes.failure(notebook, 1)
 
 
 def test_a_wrong_output_fails_and_the_next_cell_is_compared(outcomes: Outcomes) -> None:

@@ -97,7 +97,7 @@ RUN_MUTANTS = (
         "",
         "        if not self.verification.passed:",
         "        if self.verification is None:",
-        ("tests/integration/test_runs.py",),
+        ("tests/integration/test_runs.py::test_a_failed_verification_ends_the_notebook",),
     ),
     Mutant(
         "a plan that has grown is applied unseen",
@@ -129,6 +129,14 @@ RUN_MUTANTS = (
         "",
         "for one in chain(found, map(squeezed, escaped))",
         "for one in found",
+        (REDACTION,),
+    ),
+    Mutant(
+        "a secret in UTF-16 is not found",
+        SPELLINGS,
+        "",
+        'for kind in ("utf-16-le", "utf-16-be")',
+        'for kind in ("utf-16-le",)',
         (REDACTION,),
     ),
     Mutant(
