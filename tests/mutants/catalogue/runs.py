@@ -135,8 +135,8 @@ RUN_MUTANTS = (
         "a secret in UTF-16 is not found",
         SPELLINGS,
         "",
-        'for kind in ("utf-16-le", "utf-16-be")',
-        'for kind in ("utf-16-le",)',
+        'return [] if text is None else [text.encode(kind, "surrogatepass") for kind',
+        'return [] if text is None or secret else [text.encode(kind, "surrogatepass") for kind',
         (REDACTION,),
     ),
     Mutant(
