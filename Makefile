@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # JupyterLab refuses root unless told otherwise; containers often have no other user.
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help demo test chaos fuzz soak check lab lock clean reference
+.PHONY: help demo test chaos fuzz soak mutants check lab lock clean reference
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ fuzz: $(VENV)/.dev  ## ten thousand random gallery queries, every strategy again
 
 soak: $(VENV)/.dev  ## the bitmap index through long stories, every moment and everybody at once (MACHINE_RUNS, MOMENTS, SOAK_OPERATIONS, FUZZ_SEED)
 	MACHINE_RUNS=$${MACHINE_RUNS:-2000} MOMENTS=$${MOMENTS:-1000} SOAK_OPERATIONS=$${SOAK_OPERATIONS:-20000} FUZZ_SEED=$${FUZZ_SEED:-$$RANDOM} $(BIN)/python -m pytest -n auto tests/gallery/test_bitmap_machine.py tests/gallery/test_bitmap_moments.py tests/gallery/test_bitmap_soak.py
+
+mutants: $(VENV)/.dev  ## over a hundred faults put into SQL, notebooks and library, one at a time: nine in ten must turn tests red (MUTANT_WORKERS)
+	$(BIN)/python -m tests.mutants --workers $${MUTANT_WORKERS:-2}
 
 check: $(VENV)/.dev  ## what CI checks before the tests: lint, types, floors, SQL, notebook hygiene
 	$(BIN)/ruff check .

@@ -315,6 +315,21 @@ def test_what_is_written_meanwhile_arrives_through_the_triggers(
     assert compare_junction(context).mismatches == ()
 
 
+def test_tags_taken_away_by_a_writer_in_flight_do_not_come_back(
+    unlinked: Connection, context: Context, settings: Settings, second_session: OpenSession
+) -> None:
+    """The batch waits for whoever retags an item: its own snapshot still shows the tags from before."""
+    writer = second_session()
+    with writer.transaction():
+        writer.execute("update content_items set tags = '{}' where id = 75")
+        started = threading.Thread(target=run, args=(unlinked, JUNCTION, settings))
+        started.start()
+        waits = "select count(*) from pg_locks where not granted"
+        assert eventually(lambda: count(unlinked, waits) > 0 or not started.is_alive())
+    started.join()
+    assert compare_junction(context).mismatches == ()
+
+
 def test_retags_during_the_first_backfill_are_kept(expanded: Connection, settings: Settings) -> None:
     """What an application wrote to the new column is not overwritten by the old names."""
     tag = tag_id("everything")

@@ -177,6 +177,22 @@ def test_a_deleted_item_is_gone_with_its_tags(source: ContentSource, place: Writ
         place.change(item.key, title="late")
 
 
+@pytest.mark.parametrize("source", list(ContentSource))
+def test_the_item_of_the_same_id_in_the_other_source_is_left_alone(source: ContentSource, place: Writing) -> None:
+    """Old ids may be in both: neither a change of the one nor its end is anything to the other."""
+    item = place.make(source, tags=["sea", "anime"])
+    other = next(one for one in ContentSource if one is not source)
+    place.connection.execute(
+        "update content_items_all set id = %s where source_type = %s and id = %s",
+        [item.key.id, other.partition, place.make(other, tags=["sea", "anime"]).key.id],
+    )
+    namesake = place.run(place.items.read(Key(other, item.key.id), None))
+    place.change(item.key, title="two", tags=["anime"])
+    place.delete(item.key)
+    assert place.run(place.items.read(namesake.key, None)) == namesake
+    assert place.tags(namesake.key) == {SEA, ANIME}
+
+
 @pytest.mark.parametrize(("private", "refusal"), [(False, Forbidden), (True, ItemNotFound)])
 def test_nobody_writes_another_s_item(private: bool, refusal: type[GenonautError], place: Writing) -> None:
     """A private one is not even there for them; an admin may write both."""

@@ -55,8 +55,16 @@ def prepared(context: Context, gallery: Gallery) -> Context:
             f"update pg_index set indisvalid = false where indexrelid = '{KEYSET}'::regclass",
             "a valid index on content_items like idx_content_items_all_created_id_desc",
         ),
+        (
+            f"drop index {KEYSET}; create index {KEYSET} on {TABLE} (created_at, id)",
+            "a valid index on content_items like idx_content_items_all_created_id_desc",
+        ),
+        (
+            f"drop index {KEYSET}; create index {KEYSET} on {TABLE} (updated_at desc, id desc)",
+            "a valid index on content_items like idx_content_items_all_created_id_desc",
+        ),
     ],
-    ids=["check", "not null", "index", "invalid index"],
+    ids=["check", "not null", "index", "invalid index", "another order", "another column"],
 )
 def test_what_is_not_proved_is_not_attached(spoil: str, missing: str, prepared: Context) -> None:
     """Without its proof ATTACH would scan the table, or build an index, while nobody can read it."""

@@ -11,12 +11,15 @@ import pytest
 
 from genonaut_lib.cli.app import run_guarded
 from genonaut_lib.db.engine import Connection
-from genonaut_lib.errors import InvalidInput, NotebookFailed
+from genonaut_lib.errors import InvalidInput, NotebookFailed, VerificationFailed
 from genonaut_lib.migration import revisions
+from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.runs import pipelines
 from genonaut_lib.runs.engine import RunRequest, notebook_path, resolve_parameters, run_notebook
+from genonaut_lib.runs.session import NotebookRun
 from genonaut_lib.settings import Settings
 from tests.factories import Gallery
+from tests.migration.test_phases import apply_before
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,3 +135,12 @@ def test_unknown_names_are_refused_with_exit_code_2(
     """The sentence names what is known; nothing was started."""
     assert run_guarded(arguments) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_failed_verification_ends_the_notebook(context: Context, gallery: Gallery) -> None:
+    """It is shown, and no cell behind it runs."""
+    gallery.legacy_item(["a"])
+    apply_before(context, "verify_content_tags")
+    context.connection.execute("truncate content_tags")
+    with pytest.raises(VerificationFailed, match="1 mismatches"):
+        NotebookRun(PHASES["verify_content_tags"], context, dry_run=False).verify()

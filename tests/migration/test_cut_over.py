@@ -178,7 +178,10 @@ def test_an_item_does_not_change_its_source(cut: Context) -> None:
 
 @pytest.mark.parametrize("source", list(ContentSource))
 def test_the_junction_takes_no_row_for_an_item_that_is_not_there(source: ContentSource, cut: Context) -> None:
-    """An insert and an update of the junction are both held to it."""
+    """An insert and an update of the junction are both held to it; an item of the other source is none."""
+    alone = Gallery(cut.connection).item([], next(other for other in ContentSource if other is not source))
+    with pytest.raises(errors.ForeignKeyViolation):
+        write_junction(cut.connection, (source, alone), frozenset({A}))
     with pytest.raises(errors.ForeignKeyViolation, match=f"{source.junction} content does not have"):
         write_junction(cut.connection, (source, 99_999), frozenset({A}))
     with pytest.raises(errors.ForeignKeyViolation):

@@ -191,14 +191,15 @@ def test_writes_of_the_new_column_keep_the_old_names_true(context: Context, gall
 
 
 def test_a_row_written_during_the_backfill_keeps_what_was_written(context: Context, gallery: Gallery) -> None:
-    """The backfill fills rows that wait for it and leaves the others alone."""
-    item = gallery.legacy_item(["anime", "portrait"])
+    """The backfill fills rows that wait for it and leaves the others alone, doubles and all."""
+    item, waiting = gallery.legacy_item(["anime", "portrait"]), gallery.legacy_item(["anime"])
     apply(context, "seed_tags")
     apply(context, "expand_tag_columns")
-    context.connection.execute("update content_items set tags = %s where id = %s", [[tag_id("portrait")], item])
+    written = [tag_id("portrait"), tag_id("portrait")]
+    context.connection.execute("update content_items set tags = %s where id = %s", [written, item])
     apply(context, "backfill_tag_uuids")
-    row = context.connection.execute("select tags, tags_old from content_items where id = %s", [item]).fetchone()
-    assert row == ([tag_id("portrait")], ["portrait"])
+    rows = context.connection.execute("select id, tags, tags_old from content_items order by id").fetchall()
+    assert rows == [(item, written, ["portrait", "portrait"]), (waiting, [tag_id("anime")], ["anime"])]
 
 
 def test_dropping_the_names_needs_the_typed_confirmation(context: Context, gallery: Gallery) -> None:
@@ -344,15 +345,14 @@ def test_triggers_carry_every_write_of_the_array_into_the_junction(
 
 
 def test_ids_given_out_after_attaching_meet_no_old_id(context: Context, gallery: Gallery) -> None:
-    """Writing through the parent or a partition draws from one sequence, above every old id."""
-    for _ in range(5):
-        gallery.legacy_item(["a"], ContentSource.AUTO)
+    """Writing through the parent or a partition draws from one sequence, above every old id, given by whomever."""
+    gallery.legacy_item(["a"], ContentSource.AUTO, id=50)
     gallery.legacy_item(["a"], ContentSource.REGULAR)
     apply_before(context, "attach_partitions")
     apply(context, "attach_partitions")
     first = gallery.item([tag_id("a")], ContentSource.REGULAR)
     second = gallery.item([tag_id("a")], ContentSource.AUTO)
-    assert (first, second) == (6, 7)
+    assert (first, second) == (51, 52)
 
 
 def test_attaching_rewrites_no_table(context: Context, gallery: Gallery) -> None:

@@ -236,6 +236,14 @@ def test_an_element_that_left_the_quarantine_is_found(named: Context) -> None:
     assert set(compare_names(named).mismatches) == {Mismatch(*row, "lost") for row in rows}
 
 
+def test_equal_elements_of_an_item_have_a_record_each(context: Context, gallery: Gallery) -> None:
+    """The record of one place does not stand for another."""
+    item = gallery.legacy_item([7, 7, "a"])
+    apply_before(context, "drop_legacy_tags")
+    run(context.connection, "delete from workbench.unmapped_tags where position = 2")
+    assert set(compare_names(context).mismatches) == {Mismatch(REGULAR.junction, item, "7", "lost")}
+
+
 def test_a_number_is_not_taken_for_the_tag_of_that_name(context: Context, gallery: Gallery) -> None:
     """JSON knows 7 from "7"; a backfill that does not is found out."""
     items = [gallery.legacy_item(["7"]), gallery.legacy_item([7])]
@@ -422,6 +430,10 @@ def test_coverage_is_the_share_of_rows_inside_verified_chunks(linked: Context) -
     assert (found.coverage, found.examined) == (50.0, 400)
     assert found.verification({}).passed is False
     assert found.verification({}).figures == {"coverage": "50 %"}
+    run(linked.connection, "delete from workbench.verification_chunks where after_id >= 0")
+    run(linked.connection, "update workbench.verification_chunks set after_id = 0, upto_id = 400")
+    ended = verify.findings(linked.connection, comparison("verify_content_tags"))
+    assert ended.coverage == 50.0, "a chunk has its last id and not the one before its first"
 
 
 def test_the_ledger_keeps_coverage_and_the_time_it_began(linked: Context) -> None:
