@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import itertools
 import os
 import shutil
 import tempfile
@@ -11,18 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import conninfo, sql
+from psycopg import conninfo
 
 from genonaut_lib.db import embedded, engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption
 from genonaut_lib.migration.phases import Context
 from genonaut_lib.settings import Settings, load_settings
+from tests.databases import database, server_folder
 from tests.factories import Gallery
-
-_numbers = itertools.count(1)
 
 
 @contextmanager
@@ -40,8 +37,7 @@ def admin_url() -> Iterator[str]:
     if given:
         yield given
         return
-    # A short path: the sockets of both servers lie below it.
-    state = Path(tempfile.mkdtemp(prefix="gn-"))
+    state = server_folder("gn-")
     os.environ["GENONAUT_STATE"] = str(state)
     try:
         with one_at_a_time():
@@ -56,17 +52,10 @@ def admin_url() -> Iterator[str]:
 @pytest.fixture
 def settings(admin_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """The settings of environment `test` with a new, empty database, dropped afterwards."""
-    name = f"genonaut_test_{os.getpid()}_{next(_numbers)}"
-    identifier = sql.Identifier(name)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {}").format(identifier))
-    monkeypatch.setenv("DATABASE_URL", conninfo.make_conninfo(admin_url, dbname=name))
-    monkeypatch.setenv("GENONAUT_ENVIRONMENT", "test")
-    try:
+    with database(admin_url) as name:
+        monkeypatch.setenv("DATABASE_URL", conninfo.make_conninfo(admin_url, dbname=name))
+        monkeypatch.setenv("GENONAUT_ENVIRONMENT", "test")
         yield load_settings("test")
-    finally:
-        with psycopg.connect(admin_url, autocommit=True) as admin:
-            admin.execute(sql.SQL("drop database {} with (force)").format(identifier))
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption, tag_stats
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.settings import Settings
+from tests.databases import database, settings_of
 from tests.factories import Gallery
-from tests.gallery.built import database, settings_of
 from tests.migration.test_phases import apply
 from tests.service import served as process
 
@@ -53,7 +53,7 @@ def _listens(client: httpx.Client) -> bool:
 @contextlib.contextmanager
 def migrated(admin_url: str, fill: Callable[[Gallery], None]) -> Iterator[tuple[Settings, Connection]]:
     """Make a gallery, fill it in its legacy shape, take it through all phases and count its statistics."""
-    with database(admin_url, "template1") as name:
+    with database(admin_url) as name:
         settings = settings_of(admin_url, name)
         with closing(engine.connect(settings)) as connection:
             adoption.adopt(connection, settings)

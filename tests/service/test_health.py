@@ -22,8 +22,8 @@ from genonaut_lib.migration import adoption
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.runner import undo_phase
 from genonaut_lib.service.health import HealthBody
+from tests.databases import database, settings_of
 from tests.factories import Gallery
-from tests.gallery.built import database, settings_of
 from tests.migration.test_phases import apply
 from tests.service.running import Served, eventually, migrated, served, server_of, stopped
 
@@ -182,7 +182,7 @@ ATTACHED = "attach_partitions"
 @pytest.fixture(scope="module")
 def unready(admin_url: str) -> Iterator[tuple[Served, Connection]]:
     """A service whose migration was rolled back while it ran, and whose Redis nobody finds."""
-    with database(admin_url, "template1") as name:
+    with database(admin_url) as name:
         settings = settings_of(admin_url, name)
         with closing(engine.connect(settings)) as connection:
             adoption.adopt(connection, settings)

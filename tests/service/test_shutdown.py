@@ -21,7 +21,7 @@ from genonaut_lib.db import engine
 from genonaut_lib.db.processes import alive
 from genonaut_lib.migration import adoption
 from genonaut_lib.settings import Settings, load_settings
-from tests.gallery import built
+from tests.databases import database, settings_of
 from tests.gallery.built import Built
 from tests.service.faulty import locked, page, problem, tagged_page
 from tests.service.served import Served, serve
@@ -141,8 +141,8 @@ def test_a_gallery_of_another_environment_is_refused(refused: Callable[..., str]
 
 def test_a_database_without_a_migrated_gallery_is_refused(refused: Callable[..., str], admin_url: str) -> None:
     """An empty one, and one that is on its way."""
-    with built.database(admin_url, "template1") as name:
-        settings = built.settings_of(admin_url, name)
+    with database(admin_url) as name:
+        settings = settings_of(admin_url, name)
         assert "This database is empty" in refused(settings=settings)
         half_way(settings)
         assert "not migrated yet" in refused(settings=settings)
