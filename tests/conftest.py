@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption
 from genonaut_lib.migration.phases import Context
 from genonaut_lib.settings import Settings, load_settings
-from tests.databases import database, server_folder
+from tests.databases import EMPTY, Models, database, prepared, server_folder
 from tests.factories import Gallery
 
 
@@ -49,10 +49,38 @@ def admin_url() -> Iterator[str]:
         shutil.rmtree(state)
 
 
+@pytest.fixture(scope="session")
+def adopted(admin_url: str) -> Iterator[str]:
+    """The name of an adopted gallery without content, to be copied."""
+    with prepared(admin_url, _adopt) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def models(admin_url: str) -> Iterator[Models]:
+    """The databases a file's tests get copies of, each made when it is first asked for."""
+    with ExitStack() as stack:
+        yield Models(admin_url, stack)
+
+
 @pytest.fixture
-def settings(admin_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """The settings of environment `test` with a new, empty database, dropped afterwards."""
-    with database(admin_url) as name:
+def model(request: pytest.FixtureRequest) -> str:
+    """The database that a test's own is a copy of.
+
+    A file's `MODELS` say how the database of a fixture is made: `{"filled": make}`, with `make(context)` called once
+    for all tests that use `filled`, in an adopted gallery. Tests of `gallery` get an adopted one, others an empty one.
+    """
+    for fixture, make in getattr(request.module, "MODELS", {}).items():
+        if fixture in request.fixturenames:
+            found: Models = request.getfixturevalue("models")
+            return found.name(make, request.getfixturevalue("adopted"))
+    return str(request.getfixturevalue("adopted")) if "gallery" in request.fixturenames else EMPTY
+
+
+@pytest.fixture
+def settings(admin_url: str, model: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """The settings of environment `test` with a database of the test's own, dropped afterwards."""
+    with database(admin_url, model) as name:
         monkeypatch.setenv("DATABASE_URL", conninfo.make_conninfo(admin_url, dbname=name))
         monkeypatch.setenv("GENONAUT_ENVIRONMENT", "test")
         yield load_settings("test")
@@ -73,9 +101,14 @@ def context(connection: Connection, settings: Settings) -> Context:
 
 @pytest.fixture
 def gallery(connection: Connection, settings: Settings) -> Gallery:
-    """An adopted gallery in its legacy shape, without content."""
+    """An adopted gallery in its legacy shape, without content unless the file's `MODELS` say otherwise."""
     adoption.adopt(connection, settings)
-    return Gallery(connection)
+    counted = connection.execute("select (select count(*) from content_items) + count(*) from content_items_auto")
+    return Gallery(connection, sum(number for (number,) in counted))
+
+
+def _adopt(context: Context) -> None:
+    adoption.adopt(context.connection, context.settings)
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -16,9 +17,13 @@ import psycopg
 from psycopg import conninfo, sql
 from pydantic import SecretStr
 
+from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
+from genonaut_lib.migration.phases import Context
 from genonaut_lib.settings import Settings, load_settings
 
+EMPTY = "template1"
+"""The database that PostgreSQL makes others like."""
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 3 << 30
 """What the data and the log of changes of a few servers may grow to; the suite's own take a third of it."""
@@ -43,7 +48,7 @@ def _has_room() -> bool:
 
 
 @contextmanager
-def database(admin_url: str, model: str = "template1", prefix: str = "genonaut_test") -> Iterator[str]:
+def database(admin_url: str, model: str = EMPTY, prefix: str = "genonaut_test") -> Iterator[str]:
     """Make a database like another one, yield its name, and drop it."""
     name = f"{prefix}_{os.getpid()}_{next(_numbers)}"
     create(admin_url, name, model)
@@ -53,7 +58,7 @@ def database(admin_url: str, model: str = "template1", prefix: str = "genonaut_t
         drop(admin_url, name)
 
 
-def create(admin_url: str, name: str, model: str = "template1") -> None:
+def create(admin_url: str, name: str, model: str = EMPTY) -> None:
     """Make a database like another one, to which nobody is connected."""
     with psycopg.connect(admin_url, autocommit=True) as admin:
         # Copying files takes less time than logging every page; 14 knows no other way.
@@ -81,3 +86,28 @@ def settings_of(admin_url: str, name: str) -> Settings:
     """Return the settings of environment `test` with a database of the server's."""
     address = SecretStr(conninfo.make_conninfo(admin_url, dbname=name))
     return load_settings("test").model_copy(update={"database_url": address})
+
+
+@contextmanager
+def prepared(admin_url: str, make: Callable[[Context], None], model: str = EMPTY) -> Iterator[str]:
+    """Make a database to be copied: `make` fills it, and nobody stays connected to it."""
+    with database(admin_url, model) as name:
+        settings = settings_of(admin_url, name)
+        with closing(engine.connect(settings)) as connection:
+            make(Context(connection, settings))
+        yield name
+
+
+@dataclass
+class Models:
+    """Databases to be copied, by the function that fills them."""
+
+    admin_url: str
+    stack: ExitStack
+    made: dict[Callable[[Context], None], str] = field(default_factory=dict)
+
+    def name(self, make: Callable[[Context], None], model: str) -> str:
+        """Return the name of the database that `make` fills, a copy of `model`; it is made when there is none yet."""
+        if make not in self.made:
+            self.made[make] = self.stack.enter_context(prepared(self.admin_url, make, model))
+        return self.made[make]

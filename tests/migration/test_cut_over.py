@@ -43,13 +43,21 @@ CUT_OVER = cut_over.CutOver()
 READ_ONLY = errors.ObjectNotInPrerequisiteState
 
 
-@pytest.fixture
-def ready(context: Context, gallery: Gallery) -> Context:
-    """A gallery of 80 items, verified and attached, that waits for its cut over."""
+def waiting(context: Context) -> None:
+    """Make 80 items, verified and attached, that wait for their cut over."""
+    gallery = Gallery(context.connection)
     for source in ContentSource:
         for number in range(40):
             gallery.legacy_item(list(NAMES[: number % 5 + 1]), source)
     apply_before(context, "cut_over")
+
+
+MODELS = {"ready": waiting}
+
+
+@pytest.fixture
+def ready(context: Context, gallery: Gallery) -> Context:
+    """A gallery of the test's own that waits for its cut over."""
     return context
 
 

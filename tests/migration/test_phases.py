@@ -39,6 +39,12 @@ def apply_before(context: Context, name: str) -> None:
         apply(context, earlier)
 
 
+def apply_all(context: Context) -> None:
+    """Apply and verify every phase."""
+    for name in PHASES:
+        apply(context, name)
+
+
 def fill(gallery: Gallery) -> None:
     for source in ContentSource:
         gallery.legacy_item(["anime", "devel::lang:perl"], source)
