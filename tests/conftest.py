@@ -18,8 +18,30 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption
 from genonaut_lib.migration.phases import Context
 from genonaut_lib.settings import Settings, load_settings
+from tests import passes
 from tests.databases import EMPTY, Models, database, prepared, server_folder
 from tests.factories import Gallery
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of CI's second pass."""
+    about = "leave out what another PostgreSQL or Redis cannot make differ, see tests/passes.py"
+    parser.addoption("--other-server", action="store_true", help=about)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the longest files, and leave out what was asked for."""
+    items.sort(key=lambda item: passes.place_of(item.nodeid))
+    if config.getoption("other_server"):
+        left_out = [item for item in items if not passes.asked_of_another_server(item.nodeid)]
+        items[:] = [item for item in items if passes.asked_of_another_server(item.nodeid)]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run more workers than there are cores: they wait for servers, processes and clocks much of their time."""
+    cores = os.cpu_count() or 1
+    return cores + (cores + 1) // 2
 
 
 @contextmanager
