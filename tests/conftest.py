@@ -21,6 +21,7 @@ from genonaut_lib.settings import Settings, load_settings
 from tests import passes
 from tests.databases import EMPTY, Models, database, prepared, server_folder
 from tests.factories import Gallery
+from tests.stages import Stages
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,6 +79,13 @@ def adopted(admin_url: str) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def stages(admin_url: str, adopted: str) -> Iterator[Stages]:
+    """The gallery before each phase."""
+    with ExitStack() as stack:
+        yield Stages(admin_url, adopted, stack)
+
+
 @pytest.fixture(scope="module")
 def models(admin_url: str) -> Iterator[Models]:
     """The databases a file's tests get copies of, each made when it is first asked for."""
@@ -90,8 +98,13 @@ def model(request: pytest.FixtureRequest) -> str:
     """The database that a test's own is a copy of.
 
     A file's `MODELS` say how the database of a fixture is made: `{"filled": make}`, with `make(context)` called once
-    for all tests that use `filled`, in an adopted gallery. Tests of `gallery` get an adopted one, others an empty one.
+    for all tests that use `filled`, in an adopted gallery. A test marked `before(phase)` gets the gallery of
+    tests/stages.py as it is then. Tests of `gallery` get an adopted one, others an empty one.
     """
+    marker = request.node.get_closest_marker("before")
+    if marker is not None:
+        stages: Stages = request.getfixturevalue("stages")
+        return stages.before(*marker.args or [request.node.callspec.params["name"]])
     for fixture, make in getattr(request.module, "MODELS", {}).items():
         if fixture in request.fixturenames:
             found: Models = request.getfixturevalue("models")
