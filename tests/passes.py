@@ -35,6 +35,24 @@ SAME_ON_EVERY_SERVER = {
 LONGEST = (
     "tests/acceptance/test_demo_survives_kills.py",
     "tests/acceptance/test_chaos.py",
+    "tests/migration/test_harness.py",
+    "tests/notebooks/test_notebooks.py",
+    "tests/gallery/test_bitmap_reader.py",
+    "tests/gallery/test_bitmap_machine.py",
+    "tests/integration/test_scheduler.py",
+    "tests/integration/test_dry_run.py",
+    "tests/integration/test_run_faults.py",
+    "tests/migration/test_cut_over.py",
+    "tests/gallery/test_bitmap_moments.py",
+    "tests/gallery/test_conformance.py",
+    "tests/integration/test_pressure_replicas.py",
+    "tests/migration/test_dirty_data.py",
+    "tests/service/test_shutdown.py",
+    "tests/service/test_faults.py",
+    "tests/integration/test_runs.py",
+    "tests/migration/test_bitmap_seal.py",
+    "tests/integration/test_estimates.py",
+    "tests/migration/test_phases.py",
 )
 """Files that take longest, the longest first: one that began last would keep a single core busy in the end."""
 

@@ -107,7 +107,7 @@ def await_others(connection: Connection) -> None:
     """Wait until the sessions of a backfill are gone: they hand in what they counted as they go."""
     others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     others += " and backend_type = 'client backend'"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while connection.execute(others).fetchone() != (0,) and time.monotonic() < deadline:
         time.sleep(0.02)
 

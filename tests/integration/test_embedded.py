@@ -274,7 +274,7 @@ import ctypes, subprocess, sys
 ctypes.CDLL(None).prctl({PR_SET_CHILD_SUBREAPER}, 1, 0, 0, 0)
 call = "from genonaut_lib.db import embedded; embedded.{{}}('test')"
 subprocess.run([sys.executable, "-c", call.format("start_redis")], check=True)
-subprocess.run([sys.executable, "-c", call.format("stop")], check=True, timeout=6)
+subprocess.run([sys.executable, "-c", call.format("stop")], check=True, timeout=60)
 """
     command = [sys.executable, "-W", "ignore", "-c", script]
     assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0

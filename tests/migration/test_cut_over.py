@@ -202,7 +202,7 @@ def test_tagging_and_deleting_at_once_leaves_no_orphan(cut: Context, second_sess
     with cut.connection.transaction():
         write_junction(cut.connection, item, frozenset(TAGS))
         deletion = in_thread(lambda: other.execute("delete from content_items where id = %s", [item[1]]))
-    deletion.join(10)
+    deletion.join(60)
     rows = cut.connection.execute(
         "select count(*) from content_tags where content_source = 'regular' and content_id = %s", [item[1]]
     ).fetchone()
@@ -344,7 +344,7 @@ def test_two_writers_of_one_item_both_reach_its_array(mirrored: Context, second_
     with mirrored.connection.transaction():
         mirrored.connection.execute(insert, [item[1], A])
         waiting = in_thread(lambda: other.execute(insert, [item[1], B]))
-    waiting.join(10)
+    waiting.join(60)
     assert in_arrays(mirrored.connection)[item] == {A, B}
 
 
@@ -354,7 +354,7 @@ def test_a_batch_that_waited_for_a_writer_sees_what_it_wrote(mirrored: Context, 
     with mirrored.connection.transaction():
         write_junction(mirrored.connection, item, frozenset({C, E}))
         waiting = in_thread(lambda: other.execute("select rebuild_tags('regular', %s)", [[item[1]]]))
-    waiting.join(10)
+    waiting.join(60)
     assert in_arrays(mirrored.connection)[item] == in_junction(mirrored.connection)[item] == {C, E}
 
 

@@ -117,7 +117,7 @@ def locked(settings: Settings, table: str = "content_items") -> Iterator[Callabl
         yield lambda number: waiting(observer, number)
 
 
-def waiting(observer: psycopg.Connection[tuple[int]], number: int, seconds: float = 10) -> list[int]:
+def waiting(observer: psycopg.Connection[tuple[int]], number: int, seconds: float = 30) -> list[int]:
     """Return the pids of the sessions that wait for a lock, once there are so many."""
     ends = time.monotonic() + seconds
     while len(found := waiters(observer)) != number:

@@ -83,7 +83,7 @@ def server_of(connection: Connection) -> list[psutil.Process]:
     return [postmaster, *postmaster.children(recursive=True)]
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until something holds; fail when it does not within so many seconds."""
     deadline = time.monotonic() + seconds
     while not holds():

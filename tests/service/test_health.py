@@ -128,8 +128,8 @@ def test_a_database_that_hangs_is_down_within_the_second(operated: Operated) -> 
     assert max(seconds for _, seconds in checks) < WITHIN_S
     assert states(checks[0][0]) == {"database": "down", "statistics": "unknown", "bitmaps": "unknown", "redis": "ok"}
     assert checks[2][0].json()["code"] == "not_ready"
-    eventually(lambda: operated.service.get("/health").status_code == 200, seconds=5)
-    eventually(lambda: operated.service.get("/ready").status_code == 200, seconds=5)
+    eventually(lambda: operated.service.get("/health").status_code == 200)
+    eventually(lambda: operated.service.get("/ready").status_code == 200)
 
 
 def test_a_full_pool_is_healthy_and_not_ready(operated: Operated) -> None:
@@ -173,7 +173,7 @@ def test_ended_sessions_are_not_taken_for_a_database_that_is_gone(operated: Oper
     )
     assert operated.connection.execute(ended).fetchone() != (0,)
     assert operated.service.get("/health").status_code == 200
-    eventually(lambda: operated.service.get("/ready").status_code == 200, seconds=5)
+    eventually(lambda: operated.service.get("/ready").status_code == 200)
 
 
 ATTACHED = "attach_partitions"
