@@ -34,6 +34,11 @@ def end(service: Served, number: signal.Signals = signal.SIGTERM) -> None:
     service.process.send_signal(number)
 
 
+def await_worker(service: Served) -> None:
+    """Wait until somebody answers: connections are accepted before that, and to import a worker takes its time."""
+    assert page(service).status_code == 200
+
+
 def until(promise: Callable[[], object], seconds: float = 30) -> None:
     """Wait until something holds."""
     ends = time.monotonic() + seconds
@@ -55,6 +60,7 @@ def refuses_connections(service: Served) -> bool:
 def test_a_signal_lets_what_runs_finish_and_nothing_new_begin(workers: int, content: Built) -> None:
     """The request that waits for a lock is answered once the lock is gone, and the process ends well."""
     with serve(content.settings, workers, **KNOBS) as service, ThreadPoolExecutor(1) as threads:
+        await_worker(service)
         with locked(content.settings, LOCKED) as waiting:
             asked = threads.submit(tagged_page, service)
             waiting(1)
@@ -68,6 +74,7 @@ def test_a_signal_lets_what_runs_finish_and_nothing_new_begin(workers: int, cont
 def test_what_does_not_finish_in_its_time_is_told_so(content: Built) -> None:
     """Its statement is cancelled, it is answered, and the process ends as well as otherwise."""
     with serve(content.settings, GENONAUT_SERVICE__SHUTDOWN_S="1", **KNOBS) as service:
+        await_worker(service)
         with ThreadPoolExecutor(1) as threads, locked(content.settings, LOCKED) as waiting:
             asked = threads.submit(tagged_page, service)
             waiting(1)
@@ -81,6 +88,7 @@ def test_what_does_not_finish_in_its_time_is_told_so(content: Built) -> None:
 def test_a_second_signal_ends_it_at_once(workers: int, content: Built) -> None:
     """Whatever runs, and every worker with it."""
     with serve(content.settings, workers, **KNOBS) as service:
+        await_worker(service)
         with ThreadPoolExecutor(1) as threads, locked(content.settings, LOCKED) as waiting:
             asked = threads.submit(tagged_page, service)
             waiting(1)
