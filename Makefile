@@ -36,7 +36,7 @@ demo: $(VENV)/.base  ## load real content, measure, migrate through the notebook
 	@$(BIN)/genonaut demo
 
 test: $(VENV)/.dev  ## all tests, on embedded PostgreSQL and Redis
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 chaos: $(VENV)/.dev  ## a hundred kills over worker, database backend and runner (CHAOS_KILLS)
 	CHAOS_KILLS=$${CHAOS_KILLS:-100} CHAOS_SECONDS=$${CHAOS_SECONDS:-60} $(BIN)/python -m pytest tests/acceptance/test_chaos.py tests/integration/test_locks.py tests/migration/test_verification.py tests/integration/test_pressure.py

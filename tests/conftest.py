@@ -3,26 +3,46 @@
 from __future__ import annotations
 
 import fcntl
-import itertools
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import conninfo, sql
+from psycopg import conninfo
 
 from genonaut_lib.db import embedded, engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption
 from genonaut_lib.migration.phases import Context
 from genonaut_lib.settings import Settings, load_settings
+from tests import passes
+from tests.databases import EMPTY, Models, database, prepared, server_folder
 from tests.factories import Gallery
+from tests.stages import Stages
 
-_numbers = itertools.count(1)
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of CI's second pass."""
+    about = "leave out what another PostgreSQL or Redis cannot make differ, see tests/passes.py"
+    parser.addoption("--other-server", action="store_true", help=about)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the longest files, and leave out what was asked for."""
+    items.sort(key=lambda item: passes.place_of(item.nodeid))
+    if config.getoption("other_server"):
+        left_out = [item for item in items if not passes.asked_of_another_server(item.nodeid)]
+        items[:] = [item for item in items if passes.asked_of_another_server(item.nodeid)]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Run more workers than there are cores: they wait for servers, processes and clocks much of their time."""
+    cores = os.cpu_count() or 1
+    return cores + (cores + 1) // 2
 
 
 @contextmanager
@@ -40,8 +60,7 @@ def admin_url() -> Iterator[str]:
     if given:
         yield given
         return
-    # A short path: the sockets of both servers lie below it.
-    state = Path(tempfile.mkdtemp(prefix="gn-"))
+    state = server_folder("gn-")
     os.environ["GENONAUT_STATE"] = str(state)
     try:
         with one_at_a_time():
@@ -53,20 +72,53 @@ def admin_url() -> Iterator[str]:
         shutil.rmtree(state)
 
 
+@pytest.fixture(scope="session")
+def adopted(admin_url: str) -> Iterator[str]:
+    """The name of an adopted gallery without content, to be copied."""
+    with prepared(admin_url, _adopt) as name:
+        yield name
+
+
+@pytest.fixture(scope="session")
+def stages(admin_url: str, adopted: str) -> Iterator[Stages]:
+    """The gallery before each phase."""
+    with ExitStack() as stack:
+        yield Stages(admin_url, adopted, stack)
+
+
+@pytest.fixture(scope="module")
+def models(admin_url: str) -> Iterator[Models]:
+    """The databases a file's tests get copies of, each made when it is first asked for."""
+    with ExitStack() as stack:
+        yield Models(admin_url, stack)
+
+
 @pytest.fixture
-def settings(admin_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """The settings of environment `test` with a new, empty database, dropped afterwards."""
-    name = f"genonaut_test_{os.getpid()}_{next(_numbers)}"
-    identifier = sql.Identifier(name)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {}").format(identifier))
-    monkeypatch.setenv("DATABASE_URL", conninfo.make_conninfo(admin_url, dbname=name))
-    monkeypatch.setenv("GENONAUT_ENVIRONMENT", "test")
-    try:
+def model(request: pytest.FixtureRequest) -> str:
+    """The database that a test's own is a copy of.
+
+    A file's `MODELS` say how the database of a fixture is made: `{"filled": make}`, with `make(context)` called once
+    for all tests that use `filled`, in an adopted gallery. A test marked `before(phase)` gets the gallery of
+    tests/stages.py as it is then. Tests of `gallery` get an adopted one, others an empty one.
+    """
+    marker = request.node.get_closest_marker("before")
+    if marker is not None:
+        stages: Stages = request.getfixturevalue("stages")
+        return stages.before(*marker.args or [request.node.callspec.params["name"]])
+    for fixture, make in getattr(request.module, "MODELS", {}).items():
+        if fixture in request.fixturenames:
+            found: Models = request.getfixturevalue("models")
+            return found.name(make, request.getfixturevalue("adopted"))
+    return str(request.getfixturevalue("adopted")) if "gallery" in request.fixturenames else EMPTY
+
+
+@pytest.fixture
+def settings(admin_url: str, model: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """The settings of environment `test` with a database of the test's own, dropped afterwards."""
+    with database(admin_url, model) as name:
+        monkeypatch.setenv("DATABASE_URL", conninfo.make_conninfo(admin_url, dbname=name))
+        monkeypatch.setenv("GENONAUT_ENVIRONMENT", "test")
         yield load_settings("test")
-    finally:
-        with psycopg.connect(admin_url, autocommit=True) as admin:
-            admin.execute(sql.SQL("drop database {} with (force)").format(identifier))
 
 
 @pytest.fixture
@@ -84,9 +136,14 @@ def context(connection: Connection, settings: Settings) -> Context:
 
 @pytest.fixture
 def gallery(connection: Connection, settings: Settings) -> Gallery:
-    """An adopted gallery in its legacy shape, without content."""
+    """An adopted gallery in its legacy shape, without content unless the file's `MODELS` say otherwise."""
     adoption.adopt(connection, settings)
-    return Gallery(connection)
+    counted = connection.execute("select (select count(*) from content_items) + count(*) from content_items_auto")
+    return Gallery(connection, sum(number for (number,) in counted))
+
+
+def _adopt(context: Context) -> None:
+    adoption.adopt(context.connection, context.settings)
 
 
 @pytest.fixture

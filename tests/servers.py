@@ -18,6 +18,7 @@ from psycopg import sql
 from genonaut_lib.db import embedded
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.settings import load_settings
+from tests.databases import server_folder
 
 ENVIRONMENT = "test"
 
@@ -30,8 +31,7 @@ def session(url: str) -> Connection:
 @contextlib.contextmanager
 def primary(**options: str) -> Iterator[str]:
     """Start a server of its own with the given server settings, and yield its address."""
-    # A short path: the sockets lie below it.
-    folder = Path(tempfile.mkdtemp(prefix="gp-", dir="/tmp"))
+    folder = server_folder("gp-")
     try:
         with _state(folder):
             _write(embedded.start_postgres(ENVIRONMENT, load_settings(ENVIRONMENT).servers), options)

@@ -21,8 +21,8 @@ from genonaut_lib.migration.bitmap_build import build
 from genonaut_lib.migration.phases import Context
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
+from tests.databases import database, settings_of
 from tests.factories import Gallery
-from tests.gallery.built import database, settings_of
 from tests.migration.application import in_arrays, in_junction
 from tests.migration.test_phases import apply, apply_before
 
@@ -34,7 +34,7 @@ LEAST: Mapping[str, Any] = {"title": "made", "content_type": "image", "prompt": 
 @contextmanager
 def before_cut_over(admin_url: str) -> Iterator[str]:
     """Build the database that the others are copies of, and yield its name; nobody stays connected to it."""
-    with database(admin_url, "template1") as name:
+    with database(admin_url) as name:
         settings = settings_of(admin_url, name)
         with closing(engine.connect(settings)) as connection:
             adoption.adopt(connection, settings)

@@ -6,10 +6,9 @@ import contextlib
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
-import redis
 from psycopg import conninfo, errors
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
@@ -28,6 +27,10 @@ from genonaut_lib.errors import (
     UnsupportedVersion,
 )
 from genonaut_lib.settings import Settings
+
+if TYPE_CHECKING:
+    # Few commands ask Redis, and its client takes a while to import.
+    import redis
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -162,6 +165,8 @@ def facts(connection: Connection) -> ServerFacts:
 
 def connect_redis(settings: Settings) -> redis.Redis:
     """Return a Redis client whose server was seen to answer; raise RedisUnreachable or UnsupportedVersion."""
+    import redis
+
     address = redis_url(settings)
     timeout = settings.redis.connect_timeout_s
     try:

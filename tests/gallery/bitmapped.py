@@ -30,7 +30,7 @@ from genonaut_lib.gallery.statement import count_text
 from genonaut_lib.migration import bitmap_build
 from genonaut_lib.settings import BitmapSettings, Settings
 from genonaut_lib.vocabulary import ContentSource
-from tests.gallery import built
+from tests.databases import database, settings_of
 from tests.gallery.built import TAGS, Built, Template
 from tests.gallery.oracle import Oracle, Row
 from tests.gallery.queries import ANONYMOUS_SCOPES, SCOPES
@@ -47,8 +47,8 @@ TOP = 1_000
 @contextlib.contextmanager
 def template(plain: Template) -> Iterator[Template]:
     """Build the index in a copy of the gallery, to be copied with it."""
-    with built.database(plain.admin_url, plain.name) as name:
-        bitmap_build.build(impatient(built.settings_of(plain.admin_url, name)), workers=1, least_share=0)
+    with database(plain.admin_url, plain.name) as name:
+        bitmap_build.build(impatient(settings_of(plain.admin_url, name)), workers=1, least_share=0)
         yield Template(plain.admin_url, name)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import os
 import random
 import uuid
 from collections.abc import Coroutine, Iterator
@@ -13,10 +11,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
-
-import psycopg
-from psycopg import conninfo, sql
-from pydantic import SecretStr
 
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
@@ -26,8 +20,9 @@ from genonaut_lib.gallery.query import GalleryQuery, Group
 from genonaut_lib.gallery.strategies import STRATEGIES
 from genonaut_lib.migration import adoption, gallery_view
 from genonaut_lib.migration.phases import PHASES, Context
-from genonaut_lib.settings import Settings, load_settings
+from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
+from tests.databases import database, settings_of
 from tests.factories import FIRST_DAY, Gallery
 from tests.gallery import oracle
 from tests.gallery.oracle import Oracle
@@ -47,8 +42,6 @@ QUALITIES = [None, None, 0.0, 0.25, 0.5, 0.5, 1.0, float("nan"), float("inf"), -
 TITLES = ("cat", "Cat", "100% cat", "cat_dog", "élan", "Zebra", "a", "", "red house", "RED cat dog")
 OTHER_TITLES = ("b", "cat ", "dog", "zzz", "Ä", "%", "caT")
 WORDS = ("cat", "dog", "red", "blue", "house", "100%", "big_tree")
-
-_numbers = itertools.count(1)
 
 
 @dataclass
@@ -103,7 +96,7 @@ class Template:
 @contextmanager
 def template(admin_url: str) -> Iterator[Template]:
     """Build the gallery, migrate it and fill its view."""
-    with database(admin_url, "template1") as name:
+    with database(admin_url) as name:
         settings = settings_of(admin_url, name)
         with closing(engine.connect(settings)) as connection:
             adoption.adopt(connection, settings)
@@ -114,26 +107,6 @@ def template(admin_url: str) -> Iterator[Template]:
             gallery_view.create(connection, settings.database)
             gallery_view.refresh(connection, settings.database)
         yield Template(admin_url, name)
-
-
-@contextmanager
-def database(admin_url: str, model: str) -> Iterator[str]:
-    """Make a database like another one, and drop it."""
-    name = f"genonaut_gallery_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        strategy = "strategy file_copy" if admin.info.server_version >= 150_000 else ""
-        statement = sql.SQL("create database {} template {} {}")
-        admin.execute(statement.format(sql.Identifier(name), sql.Identifier(model), sql.SQL(strategy)))
-    try:
-        yield name
-    finally:
-        with psycopg.connect(admin_url, autocommit=True) as admin:
-            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-
-
-def settings_of(admin_url: str, name: str) -> Settings:
-    address = SecretStr(conninfo.make_conninfo(admin_url, dbname=name))
-    return load_settings("test").model_copy(update={"database_url": address})
 
 
 @contextmanager

@@ -26,11 +26,11 @@ from genonaut_lib.gallery.order import Position, Sort, SortField
 from genonaut_lib.gallery.planner import Choice
 from genonaut_lib.gallery.query import NOTHING, Creators, GalleryQuery, Scope, TagMatch
 from genonaut_lib.gallery.strategies import STRATEGIES
-from genonaut_lib.migration.phases import PHASES, Context
+from genonaut_lib.migration.phases import Context
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
 from tests.factories import Gallery
-from tests.migration.test_phases import apply
+from tests.migration.test_phases import apply_all
 
 Read = Callable[..., Facets]
 Counts = list[tuple[str, int]]
@@ -101,17 +101,15 @@ def migrate(context: Context, gallery: Gallery) -> Callable[[], Connection]:
     """Take the gallery through every phase, as it is filled by then."""
 
     def run() -> Connection:
-        for name in PHASES:
-            apply(context, name)
+        apply_all(context)
         return context.connection
 
     return run
 
 
-@pytest.fixture
-def filled(gallery: Gallery, migrate: Callable[[], Connection]) -> Connection:
-    """160 migrated items: equal ids in both sources, a quarter of them private, some without tags."""
-    dice = random.Random(11)
+def mixed(context: Context) -> None:
+    """Make 160 migrated items: equal ids in both sources, a quarter of them private, some without tags."""
+    dice, gallery = random.Random(11), Gallery(context.connection)
     for source, _ in product(ContentSource, range(80)):
         gallery.legacy_item(
             [name for name, chance in zip(NAMES, CHANCES, strict=True) if dice.random() < chance],
@@ -120,14 +118,28 @@ def filled(gallery: Gallery, migrate: Callable[[], Connection]) -> Connection:
             is_private=dice.random() < 0.25,
             prompt=" ".join(word for word in WORDS if dice.random() < 0.5),
         )
-    return migrate()
+    apply_all(context)
+
+
+def crowded(context: Context) -> None:
+    """Make 1,200 items with 75 tags each: too much to count within a millisecond."""
+    generate(context.connection, SHAPES["dense"], 1_200, 7)
+    apply_all(context)
+
+
+MODELS = {"filled": mixed, "dense": crowded}
 
 
 @pytest.fixture
-def dense(context: Context, gallery: Gallery, migrate: Callable[[], Connection]) -> Connection:
-    """1,200 items with 75 tags each: too much to count within a millisecond."""
-    generate(context.connection, SHAPES["dense"], 1_200, 7)
-    return migrate()
+def filled(gallery: Gallery) -> Connection:
+    """A session on a gallery of mixed items."""
+    return gallery.connection
+
+
+@pytest.fixture
+def dense(gallery: Gallery) -> Connection:
+    """A session on a gallery of crowded ones."""
+    return gallery.connection
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from genonaut_lib.gallery.bitmaps.marked import Marked
 from genonaut_lib.gallery.bitmaps.state import probe
 from genonaut_lib.vocabulary import ContentSource
 from tests import servers
+from tests.databases import settings_of
 from tests.gallery import built
 from tests.gallery.built import Built
 from tests.gallery.marking import EVERYTHING, SNAPSHOT, mark, put_into_service, reader, seal
@@ -86,7 +87,7 @@ def test_what_was_known_of_a_server_started_otherwise_is_not_asked_about(serving
 def test_a_replica_is_asked_anew_each_time(serving: Built, url: str) -> None:
     """There the text of a snapshot does not name what is in flight, and what is kept would miss it for good."""
     with servers.replica(url) as address, closing(engine.connect(serving.settings)) as writer:
-        settings = built.settings_of(address, serving.connection.info.dbname)
+        settings = settings_of(address, serving.connection.info.dbname)
         caught_up(serving.connection)
         with reader(replace(serving, settings=settings)) as one:
             writer.execute("begin")

@@ -12,8 +12,8 @@ from genonaut_lib.migration import adoption
 from genonaut_lib.migration.phases import Context
 from genonaut_lib.migration.phases.create_tag_bitmaps import arm
 from genonaut_lib.vocabulary import ContentSource
+from tests.databases import database, settings_of
 from tests.factories import FIRST_DAY, Gallery
-from tests.gallery.built import database, settings_of
 from tests.migration.test_phases import apply_before
 
 ITEMS = 3
@@ -34,7 +34,7 @@ Marks = dict[tuple[str, int], bool]
 @contextmanager
 def model(admin_url: str) -> Iterator[str]:
     """Make the database that is copied: migrated up to the cut over, armed, every item tagged `anime` and `manga`."""
-    with database(admin_url, "template1") as name:
+    with database(admin_url) as name:
         settings = settings_of(admin_url, name)
         with closing(engine.connect(settings)) as connection:
             context = Context(connection, settings)

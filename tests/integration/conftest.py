@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import conninfo, sql
 
 from genonaut_lib.cli import options
 from genonaut_lib.cli.app import run_guarded
 from genonaut_lib.db.pool import AsyncConnection, open_session
 from genonaut_lib.migration.phases import PHASES, Context
-from genonaut_lib.settings import Settings, load_settings, project_root
+from genonaut_lib.settings import Settings, project_root
 from tests.factories import Gallery
 from tests.migration.test_phases import apply
 
 PARTS = ("params", "notebooks", "migrations", "alembic.ini")
-_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -32,21 +27,6 @@ class Ended:
 
     code: int
     said: str
-
-
-@pytest.fixture
-def settings(admin_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """As in tests/conftest.py, with the faster way to make a database (20 ms instead of 80 to 500, measured)."""
-    name = f"genonaut_integration_{os.getpid()}_{next(_numbers)}"
-    identifier = sql.Identifier(name)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        strategy = "strategy file_copy" if admin.info.server_version >= 150_000 else ""
-        admin.execute(sql.SQL("create database {} {}").format(identifier, sql.SQL(strategy)))
-    monkeypatch.setenv("DATABASE_URL", conninfo.make_conninfo(admin_url, dbname=name))
-    monkeypatch.setenv("GENONAUT_ENVIRONMENT", "test")
-    yield load_settings("test")
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("drop database {} with (force)").format(identifier))
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import psycopg
 import pytest
 from psycopg import conninfo, sql
 
 from genonaut_lib.db import engine
 from genonaut_lib.migration import adoption
 from genonaut_lib.settings import Settings, load_settings
+from tests.databases import database
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS = 'environment: str = ""\ndry_run: bool = True\nword: str = "none"'
@@ -94,25 +94,18 @@ def _hears_ctrl_c() -> None:
 @contextmanager
 def staged(admin_url: str, root: Path) -> Iterator[Stage]:
     """Make the project in `root` and an adopted database on the server for a block."""
-    name = sql.Identifier(f"genonaut_stage_{os.getpid()}_{time.monotonic_ns()}")
     (root / "notebooks").mkdir()
     for part in ("params", "migrations"):
         shutil.copytree(ROOT / part, root / part)
     shutil.copy(ROOT / "alembic.ini", root)
-    with pytest.MonkeyPatch.context() as patch:
-        with psycopg.connect(admin_url, autocommit=True) as admin:
-            admin.execute(sql.SQL("create database {}").format(name))
-        patch.setenv("DATABASE_URL", conninfo.make_conninfo(admin_url, dbname=name.as_string().strip('"')))
+    with pytest.MonkeyPatch.context() as patch, database(admin_url) as name:
+        patch.setenv("DATABASE_URL", conninfo.make_conninfo(admin_url, dbname=name))
         patch.setenv("GENONAUT_ENVIRONMENT", "test")
         patch.chdir(root)
         stage = Stage(root)
-        try:
-            with engine.connect(stage.settings) as connection:
-                adoption.adopt(connection, stage.settings)
-            yield stage
-        finally:
-            with psycopg.connect(admin_url, autocommit=True) as admin:
-                admin.execute(sql.SQL("drop database {} with (force)").format(name))
+        with engine.connect(stage.settings) as connection:
+            adoption.adopt(connection, stage.settings)
+        yield stage
 
 
 def statuses(record: Any) -> list[str]:

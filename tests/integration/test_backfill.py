@@ -72,7 +72,7 @@ def count(connection: Connection, query: str) -> int:
     return int(row[0])
 
 
-def eventually(question: Callable[[], bool], seconds: float = 10) -> bool:
+def eventually(question: Callable[[], bool], seconds: float = 30) -> bool:
     """Ask again and again, and return whether the answer was yes in time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -220,7 +220,7 @@ def test_a_range_held_by_a_dying_session_holds_up_no_other(
     start.start()
     assert eventually(lambda: backfill.status(unlinked, JUNCTION.name).rows_read == 250)
     dying.close()
-    start.join(10)
+    start.join(30)
     assert backfill.status(unlinked, JUNCTION.name).complete
 
 
@@ -364,7 +364,7 @@ def test_a_lost_session_is_opened_anew(unlinked: Connection, settings: Settings)
     for _ in range(3):
         time.sleep(0.2)
         assert eventually(lambda: count(unlinked, ours) > 0)
-    start.join(20)
+    start.join(30)
     status = backfill.status(unlinked, JUNCTION.name)
     assert (status.complete, status.rows_read, status.rows_changed) == (True, 300, pairs_in_arrays(unlinked))
 

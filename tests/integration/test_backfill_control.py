@@ -64,7 +64,7 @@ def running(settings: Settings, connection: Connection, **knobs: float) -> Itera
     assert eventually(lambda: rows_read(connection) > 0)
     yield start
     control.ask(connection, NAME, "cancel")
-    start.join(10)
+    start.join(30)
 
 
 def rows_read(connection: Connection) -> int:
@@ -114,7 +114,7 @@ def test_cancel_ends_the_start_and_keeps_what_is_done(
     """The next start is a new decision and goes on from there."""
     with running(settings, unlinked) as start:
         assert command("backfill", "cancel", "--env", "test").code == 0
-        start.join(10)
+        start.join(30)
     assert isinstance(start.failure, BackfillCancelled)
     done = rows_read(unlinked)
     assert 0 < done < 200
@@ -132,7 +132,7 @@ def test_workers_and_pauses_are_retuned_while_it_runs(
         assert eventually(lambda: status_of(command)["engines"][0]["workers"] == 3)
         assert command("backfill", "set", "--workers", "1", "--pause-s", "0", "--env", "test").code == 0
         assert eventually(lambda: rows_read(unlinked) > 100)
-        start.join(20)
+        start.join(30)
     assert rows_read(unlinked) == 200
     retuned = [details for _, event, details in control.events(unlinked, NAME) if event == "retuned"]
     assert any(details.get("workers") == 1 and details.get("pause_s") == 0 for details in retuned)

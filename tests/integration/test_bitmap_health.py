@@ -23,8 +23,8 @@ from genonaut_lib.migration.phases.create_tag_bitmaps import is_armed
 from genonaut_lib.settings import Settings, load_settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
 from tests import bitmaps_plain
+from tests.databases import database, settings_of
 from tests.factories import Gallery
-from tests.gallery import built
 from tests.integration.conftest import Ended
 from tests.migration.test_phases import apply_before
 
@@ -35,8 +35,8 @@ NOTEBOOK = ("run", "54_seal_tag_bitmaps", "--env", "test")
 @pytest.fixture(scope="module")
 def prepared(admin_url: str) -> Iterator[str]:
     """The name of a database with twelve items of each source, before any index was built; every test copies it."""
-    with built.database(admin_url, "template1") as name:
-        settings = built.settings_of(admin_url, name)
+    with database(admin_url) as name:
+        settings = settings_of(admin_url, name)
         with closing(engine.connect(settings)) as connection:
             adoption.adopt(connection, settings)
             gallery = Gallery(connection)
@@ -50,7 +50,7 @@ def prepared(admin_url: str) -> Iterator[str]:
 @pytest.fixture
 def settings(prepared: str, admin_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """As in tests/conftest.py, with a copy of that database."""
-    with built.database(admin_url, prepared) as name:
+    with database(admin_url, prepared) as name:
         monkeypatch.setenv("DATABASE_URL", conninfo.make_conninfo(admin_url, dbname=name))
         monkeypatch.setenv("GENONAUT_ENVIRONMENT", "test")
         yield load_settings("test")
@@ -207,8 +207,8 @@ def test_nothing_is_checked_where_no_index_serves(migrated: Connection) -> None:
 
 def test_a_legacy_gallery_has_no_index(admin_url: str) -> None:
     """Neither status nor check nor seal needs the tables to say so."""
-    with built.database(admin_url, "template1") as name:
-        settings = built.settings_of(admin_url, name)
+    with database(admin_url) as name:
+        settings = settings_of(admin_url, name)
         with closing(engine.connect(settings)) as connection:
             adoption.adopt(connection, settings)
             found = bitmap_health.status(connection)

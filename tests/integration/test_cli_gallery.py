@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from genonaut_lib.cli.app import OK, REFUSED
-from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import tag_stats
+from genonaut_lib.migration.phases import Context
 from genonaut_lib.vocabulary import ContentSource
 from tests.factories import FIRST_DAY, Gallery
 from tests.integration.conftest import Ended
+from tests.migration.test_phases import apply_all
 
 Command = Callable[..., Ended]
 ANSWER_KEYS = {
@@ -27,9 +28,9 @@ ROW_KEYS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def filled(gallery: Gallery, migrate: Callable[[], None], connection: Connection) -> Gallery:
-    """Nine migrated items with statistics: perl ones, perl programs, and a private one of ada's."""
+def migrated(context: Context) -> None:
+    """Make nine migrated items with statistics: perl ones, perl programs, and a private one of ada's."""
+    gallery = Gallery(context.connection)
     for number in range(8):
         tags = ["devel::lang:perl", "role::program"] if number % 2 else ["devel::lang:perl", "devel::lang:c"]
         gallery.legacy_item(
@@ -37,8 +38,16 @@ def filled(gallery: Gallery, migrate: Callable[[], None], connection: Connection
             creator=gallery.user("grace"), created_at=FIRST_DAY + timedelta(days=number),
         )  # fmt: skip
     gallery.legacy_item(["role::program"], title="diary", creator=gallery.user("ada"), is_private=True)
-    migrate()
-    tag_stats.refresh(connection)
+    apply_all(context)
+    tag_stats.refresh(context.connection)
+
+
+MODELS = {"filled": migrated}
+
+
+@pytest.fixture
+def filled(gallery: Gallery) -> Gallery:
+    """That gallery, in a database of the test's own."""
     return gallery
 
 

@@ -24,7 +24,7 @@ from genonaut_lib.migration.preview import preflight_checks, preview
 from genonaut_lib.runs.secrets.fingerprints import load_key
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
-from tests.migration.test_phases import apply, apply_before, confirmed, fill
+from tests.migration.test_phases import apply, confirmed
 
 BATCHED = ("seed_tags", "backfill_tag_uuids", "backfill_content_tags")
 RELATIONS = """
@@ -107,7 +107,7 @@ def await_others(connection: Connection) -> None:
     """Wait until the sessions of a backfill are gone: they hand in what they counted as they go."""
     others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     others += " and backend_type = 'client backend'"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while connection.execute(others).fetchone() != (0,) and time.monotonic() < deadline:
         time.sleep(0.02)
 
@@ -141,10 +141,9 @@ def look(context: Context, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(PHASES))
+@pytest.mark.before
 def test_checking_and_planning_change_nothing(name: str, context: Context, gallery: Gallery) -> None:
     """Before a phase, in its middle and after it: schema, rows, ledger, sequences and counters stay."""
-    fill(gallery)
-    apply_before(context, name)
     for advance in (lambda: None, lambda: begin(context, name), lambda: apply(context, name)):
         advance()
         before = snapshot(context.connection)
@@ -152,10 +151,9 @@ def test_checking_and_planning_change_nothing(name: str, context: Context, galle
         assert snapshot(context.connection) == before
 
 
+@pytest.mark.before("backfill_tag_uuids")
 def test_a_half_done_backfill_is_seen_as_half_done(context: Context, gallery: Gallery) -> None:
     """The tests above look at what they say they look at: some rows are filled, some wait."""
-    fill(gallery)
-    apply_before(context, "backfill_tag_uuids")
     whole = preview(PHASES["backfill_tag_uuids"], context).estimate.total.rows
     begin(context, "backfill_tag_uuids")
     rest = preview(PHASES["backfill_tag_uuids"], context).estimate.total.rows
@@ -170,12 +168,11 @@ RUNS = [(name, "half") for name in PHASES if name != "verify_content_tags"]
 @pytest.mark.parametrize(
     ("name", "state"), [*RUNS, ("verify_content_tags", "fresh"), ("backfill_tag_uuids", "finished")]
 )
+@pytest.mark.before
 def test_a_dry_run_of_a_notebook_leaves_its_run_and_nothing_else(
     name: str, state: str, context: Context, gallery: Gallery, command: Callable[..., Ended]
 ) -> None:
     """One row in workbench.runs and its sealed record say that somebody looked; everything else is as it was."""
-    fill(gallery)
-    apply_before(context, name)
     if state == "half":
         begin(context, name)
     elif state == "finished":

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import redis
 from genonaut_lib.db import embedded, engine
 from genonaut_lib.errors import ServerStartFailed
 from genonaut_lib.settings import Settings, load_settings
+from tests.databases import server_folder
 from tests.integration.conftest import Ended
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -35,7 +35,7 @@ embedded.start_postgres("test", load_settings("test").servers)
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Path]:
     """A state folder whose servers stay up from one test to the next; short, since sockets lie below it."""
-    folder = Path(tempfile.mkdtemp(prefix="ge-", dir="/tmp"))
+    folder = server_folder("ge-")
     yield folder
     _remove(folder)
 
@@ -49,7 +49,7 @@ def state(cluster: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def fresh_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A state folder of the test's own that does not exist yet; its servers are stopped in the end."""
-    folder = Path(tempfile.mkdtemp(prefix="gf-", dir="/tmp"))
+    folder = server_folder("gf-")
     yield _use(folder / "state", monkeypatch)
     _remove(folder)
 
@@ -274,7 +274,7 @@ import ctypes, subprocess, sys
 ctypes.CDLL(None).prctl({PR_SET_CHILD_SUBREAPER}, 1, 0, 0, 0)
 call = "from genonaut_lib.db import embedded; embedded.{{}}('test')"
 subprocess.run([sys.executable, "-c", call.format("start_redis")], check=True)
-subprocess.run([sys.executable, "-c", call.format("stop")], check=True, timeout=6)
+subprocess.run([sys.executable, "-c", call.format("stop")], check=True, timeout=60)
 """
     command = [sys.executable, "-W", "ignore", "-c", script]
     assert subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0

@@ -24,7 +24,7 @@ from genonaut_lib.vocabulary import ContentSource
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
 from tests.integration.test_dry_run import await_others, begin
-from tests.migration.test_phases import apply, apply_before, confirmed, fill
+from tests.migration.test_phases import apply, apply_before, confirmed
 
 OFF_BY = 2.0
 """An estimate further off is worthless."""
@@ -191,19 +191,17 @@ def test_a_full_disk_stops_a_phase_before_it_begins(
     assert (check.subject, check.holds, check.finding.split("; ")[1]) == ("disk", True, f"free: {disk.UNKNOWN}")
 
 
+@pytest.mark.before("backfill_tag_uuids")
 def test_a_phase_that_writes_little_is_not_asked_for_disk(context: Context, gallery: Gallery) -> None:
     """Seven rows fit anywhere."""
-    fill(gallery)
-    apply_before(context, "backfill_tag_uuids")
     checks = preflight_checks(PHASES["backfill_tag_uuids"], context)
     assert "disk" not in [check.subject for check in checks]
 
 
 @pytest.mark.parametrize("name", list(PHASES))
+@pytest.mark.before
 def test_one_phase_is_next_and_those_before_it_are_done(name: str, context: Context, gallery: Gallery) -> None:
     """Also while it is half done."""
-    fill(gallery)
-    apply_before(context, name)
     place = list(PHASES).index(name)
     expected = [Stand.DONE] * place + [Stand.NEXT] + [Stand.WAITING] * (len(PHASES) - place - 1)
     assert list(stands(context).values()) == expected
@@ -213,10 +211,9 @@ def test_one_phase_is_next_and_those_before_it_are_done(name: str, context: Cont
     assert stands(context)[name] is Stand.DONE
 
 
+@pytest.mark.before("expand_tag_columns")
 def test_the_command_lists_the_phases(gallery: Gallery, context: Context, command: Callable[..., Ended]) -> None:
     """Done, next and waiting, and what to look at now."""
-    fill(gallery)
-    apply_before(context, "expand_tag_columns")
     said = command("plan", "--env", "test").said
     assert said.count("waiting") == len(PHASES) - 2
     assert "genonaut plan expand_tag_columns" in said
@@ -225,12 +222,11 @@ def test_the_command_lists_the_phases(gallery: Gallery, context: Context, comman
 
 
 @pytest.mark.parametrize("word", ["12", "backfill_tag_uuids", "12_backfill_tag_uuids"])
+@pytest.mark.before("backfill_tag_uuids")
 def test_the_command_shows_every_statement_in_full(
     word: str, gallery: Gallery, context: Context, command: Callable[..., Ended]
 ) -> None:
     """With lock, what that holds up, costs and disk; the same as JSON."""
-    fill(gallery)
-    apply_before(context, "backfill_tag_uuids")
     expected = preview(PHASES["backfill_tag_uuids"], context)
     ended = command("plan", word, "--env", "test")
     assert ended.code == 0

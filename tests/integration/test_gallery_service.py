@@ -33,7 +33,7 @@ from genonaut_lib.settings import Settings
 from genonaut_lib.tuning.plan_tree import parse
 from genonaut_lib.vocabulary import ContentSource, tag_id
 from tests.factories import FIRST_DAY, Gallery
-from tests.migration.test_phases import apply_before
+from tests.migration.test_phases import apply_all, apply_before
 
 T = TypeVar("T")
 Ask = Callable[[Callable[[Service], Awaitable[T]]], T]
@@ -60,12 +60,19 @@ def make_all_auto_half(connection: Connection) -> None:
     connection.execute(junction, [HALF])
 
 
+def migrated(context: Context) -> None:
+    """Migrate those items and count their statistics."""
+    fill(Gallery(context.connection))
+    apply_all(context)
+    tag_stats.refresh(context.connection)
+
+
+MODELS = {"filled": migrated}
+
+
 @pytest.fixture
-def filled(gallery: Gallery, migrate: Callable[[], None], connection: Connection) -> Gallery:
+def filled(gallery: Gallery) -> Gallery:
     """A migrated gallery with statistics."""
-    fill(gallery)
-    migrate()
-    tag_stats.refresh(connection)
     return gallery
 
 

@@ -40,6 +40,7 @@ from tests.integration.test_locks import (
     has_column,
     held,
     is_valid,
+    short,
 )
 from tests.migration.test_phases import apply, apply_before
 
@@ -65,7 +66,8 @@ def pooled(settings: Settings, pooler_port: int, monkeypatch: pytest.MonkeyPatch
     """The settings of the test's database, with an address that leads through the pooler."""
     address = conninfo.make_conninfo(engine.database_url(settings), host="127.0.0.1", port=pooler_port)
     monkeypatch.setenv("DATABASE_URL", address)
-    return load_settings("test")
+    found = load_settings("test")
+    return found.model_copy(update={"database": short(found)})
 
 
 @pytest.fixture

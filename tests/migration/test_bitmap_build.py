@@ -38,12 +38,19 @@ EACH = 8_200
 """Items of each source: together they take a second chunk."""
 
 
-@pytest.fixture
-def empty(context: Context, gallery: Gallery) -> Gallery:
-    """A gallery with tags and without items, where the index can be built."""
-    item = begin(gallery)
+def indexable(context: Context) -> None:
+    """Make a gallery with tags and without items, where the index can be built."""
+    item = begin(Gallery(context.connection))
     apply_before(context, "create_gallery_stats")
-    gallery.connection.execute("delete from content_items where id = %s", [item])
+    context.connection.execute("delete from content_items where id = %s", [item])
+
+
+MODELS = {"empty": indexable}
+
+
+@pytest.fixture
+def empty(gallery: Gallery) -> Gallery:
+    """One of the test's own."""
     return gallery
 
 

@@ -28,15 +28,23 @@ class Killed(Exception):
     """Stands for the instant a process dies at."""
 
 
-@pytest.fixture
-def unlinked(context: Context, gallery: Gallery) -> Connection:
-    """A gallery of 100 items whose junction is still to be filled."""
+def without_junction(context: Context) -> None:
+    """Make 100 items whose junction is still to be filled."""
+    gallery = Gallery(context.connection)
     for source in ContentSource:
         for _ in range(50):
             gallery.legacy_item(["a", "b"], source)
     gallery.legacy_item(["c"])
     apply_before(context, "backfill_content_tags")
-    return context.connection
+
+
+MODELS = {"unlinked": without_junction}
+
+
+@pytest.fixture
+def unlinked(gallery: Gallery) -> Connection:
+    """A session on a gallery of the test's own whose junction is still to be filled."""
+    return gallery.connection
 
 
 def junction(connection: Connection) -> list[tuple[object, ...]]:

@@ -43,13 +43,21 @@ CUT_OVER = cut_over.CutOver()
 READ_ONLY = errors.ObjectNotInPrerequisiteState
 
 
-@pytest.fixture
-def ready(context: Context, gallery: Gallery) -> Context:
-    """A gallery of 80 items, verified and attached, that waits for its cut over."""
+def waiting(context: Context) -> None:
+    """Make 80 items, verified and attached, that wait for their cut over."""
+    gallery = Gallery(context.connection)
     for source in ContentSource:
         for number in range(40):
             gallery.legacy_item(list(NAMES[: number % 5 + 1]), source)
     apply_before(context, "cut_over")
+
+
+MODELS = {"ready": waiting}
+
+
+@pytest.fixture
+def ready(context: Context, gallery: Gallery) -> Context:
+    """A gallery of the test's own that waits for its cut over."""
     return context
 
 
@@ -197,7 +205,7 @@ def test_tagging_and_deleting_at_once_leaves_no_orphan(cut: Context, second_sess
     with cut.connection.transaction():
         write_junction(cut.connection, item, frozenset(TAGS))
         deletion = in_thread(lambda: other.execute("delete from content_items where id = %s", [item[1]]))
-    deletion.join(10)
+    deletion.join(60)
     rows = cut.connection.execute(
         "select count(*) from content_tags where content_source = 'regular' and content_id = %s", [item[1]]
     ).fetchone()
@@ -339,7 +347,7 @@ def test_two_writers_of_one_item_both_reach_its_array(mirrored: Context, second_
     with mirrored.connection.transaction():
         mirrored.connection.execute(insert, [item[1], A])
         waiting = in_thread(lambda: other.execute(insert, [item[1], B]))
-    waiting.join(10)
+    waiting.join(60)
     assert in_arrays(mirrored.connection)[item] == {A, B}
 
 
@@ -349,7 +357,7 @@ def test_a_batch_that_waited_for_a_writer_sees_what_it_wrote(mirrored: Context, 
     with mirrored.connection.transaction():
         write_junction(mirrored.connection, item, frozenset({C, E}))
         waiting = in_thread(lambda: other.execute("select rebuild_tags('regular', %s)", [[item[1]]]))
-    waiting.join(10)
+    waiting.join(60)
     assert in_arrays(mirrored.connection)[item] == in_junction(mirrored.connection)[item] == {C, E}
 
 

@@ -39,6 +39,12 @@ def apply_before(context: Context, name: str) -> None:
         apply(context, earlier)
 
 
+def apply_all(context: Context) -> None:
+    """Apply and verify every phase."""
+    for name in PHASES:
+        apply(context, name)
+
+
 def fill(gallery: Gallery) -> None:
     for source in ContentSource:
         gallery.legacy_item(["anime", "devel::lang:perl"], source)
@@ -74,10 +80,9 @@ def base_tables(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
 
 
 @pytest.mark.parametrize("name", REVERSIBLE)
+@pytest.mark.before
 def test_apply_undo_apply_leaves_no_trace_of_the_first_round(name: str, context: Context, gallery: Gallery) -> None:
     """Undo restores the tables, indexes and triggers to what they were; the phase can then run again."""
-    fill(gallery)
-    apply_before(context, name)
     before = base_tables(context.connection)
     apply(context, name)
     undo_phase(PHASES[name], context)
@@ -86,10 +91,9 @@ def test_apply_undo_apply_leaves_no_trace_of_the_first_round(name: str, context:
 
 
 @pytest.mark.parametrize("name", list(PHASES))
+@pytest.mark.before
 def test_a_plan_is_empty_once_it_was_applied(name: str, context: Context, gallery: Gallery) -> None:
     """What was done is not planned again, and applying the empty plan changes nothing."""
-    fill(gallery)
-    apply_before(context, name)
     apply(context, name)
     if name != "seed_tags":
         assert PHASES[name].plan(context).actions == ()
@@ -97,10 +101,9 @@ def test_a_plan_is_empty_once_it_was_applied(name: str, context: Context, galler
 
 
 @pytest.mark.parametrize("name", list(PHASES))
+@pytest.mark.before
 def test_planning_changes_nothing(name: str, context: Context, gallery: Gallery) -> None:
     """A dry run leaves tables, indexes, triggers, ledger and revision as they were."""
-    fill(gallery)
-    apply_before(context, name)
     connection = context.connection
     ledger = "select (select count(*) from workbench.verifications), (select count(*) from workbench.backfills)"
     before = base_tables(connection), revisions.current(connection), connection.execute(ledger).fetchall()
@@ -119,10 +122,9 @@ def test_a_phase_refuses_to_run_before_its_turn(name: str, context: Context, gal
     assert revisions.current(context.connection) == revisions.LEDGER
 
 
+@pytest.mark.before("drop_legacy_tags")
 def test_the_mapping_merges_spellings_and_quarantines_the_rest(context: Context, gallery: Gallery) -> None:
     """Case, blank and UUID variants become one tag; everything else is kept with its place and reason."""
-    fill(gallery)
-    apply_before(context, "drop_legacy_tags")
     tags = [row[0] for row in context.connection.execute("select tags from content_items order by id").fetchall()]
     anime, perl = tag_id("anime"), tag_id("devel::lang:perl")
     assert tags == [[anime, perl], [anime], [], [], [], [], []]
@@ -202,47 +204,41 @@ def test_a_row_written_during_the_backfill_keeps_what_was_written(context: Conte
     assert rows == [(item, written, ["portrait", "portrait"]), (waiting, [tag_id("anime")], ["anime"])]
 
 
+@pytest.mark.before("drop_legacy_tags")
 def test_dropping_the_names_needs_the_typed_confirmation(context: Context, gallery: Gallery) -> None:
     """The point of no return is passed by nobody who did not type so."""
-    fill(gallery)
-    apply_before(context, "drop_legacy_tags")
     phase = DropLegacyTags(confirm="yes")
     with pytest.raises(ConfirmationMissing, match="cannot be undone"):
         apply_plan(phase, context, phase.plan(context))
 
 
+@pytest.mark.before("create_content_tags")
 def test_dropped_names_cannot_be_undone_while_there_is_content(context: Context, gallery: Gallery) -> None:
     """Undo says so instead of making up an empty column."""
-    fill(gallery)
-    apply_before(context, "create_content_tags")
     with pytest.raises(CannotUndo, match="backup"):
         PHASES["drop_legacy_tags"].undo(context)
 
 
+@pytest.mark.before("drop_legacy_tags")
 def test_an_undone_phase_closes_its_gate(context: Context, gallery: Gallery) -> None:
     """A verification from before the undo opens nothing afterwards."""
-    fill(gallery)
-    apply_before(context, "drop_legacy_tags")
     undo_phase(PHASES["backfill_tag_uuids"], context)
     with pytest.raises(GateClosed, match="undone"):
         revisions.upgrade(context.settings, "head")
 
 
 @pytest.mark.parametrize("name", ["seed_tags", "backfill_tag_uuids", "create_content_tags", "backfill_content_tags"])
+@pytest.mark.before("end")
 def test_a_phase_is_not_undone_from_under_a_later_one(name: str, context: Context, gallery: Gallery) -> None:
     """Going back goes step by step; nothing is half undone by asking in the wrong order."""
-    fill(gallery)
-    for phase in PHASES:
-        apply(context, phase)
     with pytest.raises(CannotUndo, match="later phase"):
         undo_phase(PHASES[name], context)
     assert revisions.current(context.connection) == revisions.HEAD
 
 
+@pytest.mark.before("verify_content_tags")
 def test_a_junction_made_anew_is_filled_anew(context: Context, gallery: Gallery) -> None:
     """The checkpoints of a dropped junction go with it."""
-    fill(gallery)
-    apply_before(context, "verify_content_tags")
     undo_phase(PHASES["create_content_tags"], context)
     for name in ("create_content_tags", "backfill_content_tags", "verify_content_tags"):
         apply(context, name)
@@ -287,10 +283,9 @@ def test_an_application_role_can_read_and_write_through_every_phase(context: Con
         connection.execute(f"drop role {role}")  # type: ignore[arg-type]
 
 
+@pytest.mark.before("attach_partitions")
 def test_undoing_the_junction_closes_the_gate_of_the_partitions(context: Context, gallery: Gallery) -> None:
     """A junction that was emptied is not attached upon, whatever it was verified for before."""
-    fill(gallery)
-    apply_before(context, "attach_partitions")
     undo_phase(PHASES["backfill_content_tags"], context)
     with pytest.raises(CheckFailed, match="junction"):
         apply(context, "attach_partitions")
@@ -306,10 +301,9 @@ def test_an_id_that_no_tag_has_is_refused_where_it_is_written(context: Context, 
         gallery.item([uuid.UUID(int=7)])
 
 
+@pytest.mark.before("attach_partitions")
 def test_emptying_a_table_empties_its_side_of_the_junction(context: Context, gallery: Gallery) -> None:
     """TRUNCATE leaves no orphans either."""
-    fill(gallery)
-    apply_before(context, "attach_partitions")
     context.connection.execute("truncate content_items")
     rows = context.connection.execute("select distinct content_source from content_tags").fetchall()
     assert rows == [("auto",)]
@@ -355,10 +349,9 @@ def test_ids_given_out_after_attaching_meet_no_old_id(context: Context, gallery:
     assert (first, second) == (51, 52)
 
 
+@pytest.mark.before("attach_partitions")
 def test_attaching_rewrites_no_table(context: Context, gallery: Gallery) -> None:
     """The file behind each table is the same before and after."""
-    fill(gallery)
-    apply_before(context, "attach_partitions")
     files = "select pg_relation_filenode('content_items'), pg_relation_filenode('content_items_auto')"
     before = context.connection.execute(files).fetchone()
     apply(context, "attach_partitions")

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import psycopg
 import pytest
 from psycopg import conninfo, sql
 from psycopg.types.json import Jsonb
@@ -23,6 +22,7 @@ from genonaut_lib.migration.plan import Outcome, Verification
 from genonaut_lib.migration.runner import apply_plan, undo_phase, verify_phase
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
+from tests.databases import database
 from tests.factories import Gallery
 from tests.migration.application import NAMES, Item, Tags, in_arrays, in_junction, write_array, write_junction
 from tests.migration.test_cut_over import until_done
@@ -119,17 +119,12 @@ def filled(context: Context) -> Context:
 @pytest.fixture
 def twin(admin_url: str, settings: Settings) -> Iterator[Context]:
     """A second gallery with the same content, in a database of its own."""
-    name = f"genonaut_twin_{uuid.uuid4().hex[:8]}"
-    identifier = sql.Identifier(name)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("create database {}").format(identifier))
-    address = SecretStr(conninfo.make_conninfo(admin_url, dbname=name))
-    own = settings.model_copy(update={"database_url": address})
-    with engine.connect(own) as connection:
-        fill(connection, own)
-        yield Context(connection, own)
-    with psycopg.connect(admin_url, autocommit=True) as admin:
-        admin.execute(sql.SQL("drop database {} with (force)").format(identifier))
+    with database(admin_url) as name:
+        address = SecretStr(conninfo.make_conninfo(admin_url, dbname=name))
+        own = settings.model_copy(update={"database_url": address})
+        with engine.connect(own) as connection:
+            fill(connection, own)
+            yield Context(connection, own)
 
 
 def up_to(context: Context, target: str) -> None:

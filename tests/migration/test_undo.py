@@ -13,7 +13,7 @@ from genonaut_lib.migration.runner import undo_phase
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
 from tests.factories import Gallery
-from tests.migration.test_phases import apply, apply_before, fill
+from tests.migration.test_phases import apply, apply_before
 
 
 def test_a_tag_the_application_made_is_backfilled_and_verified(context: Context, gallery: Gallery) -> None:
@@ -49,10 +49,9 @@ def test_the_id_of_a_deleted_item_is_not_given_out_again(
     assert given == sorted(set(given))
 
 
+@pytest.mark.before("backfill_tag_uuids")
 def test_an_id_written_in_the_middle_of_an_undo_is_kept(context: Context, gallery: Gallery) -> None:
     """The mirror goes with the column it mirrors, not before it."""
-    fill(gallery)
-    apply_before(context, "backfill_tag_uuids")
     for step in PHASES["expand_tag_columns"].undo_actions():  # type: ignore[attr-defined]
         if step.id.startswith("restore:content_items"):
             context.connection.execute("update content_items_auto set tags = %s where id = 1", [[tag_id("anime")]])

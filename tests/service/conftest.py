@@ -13,6 +13,7 @@ import pytest
 
 from genonaut_lib.migration import tag_stats
 from genonaut_lib.migration.bitmap_build import build
+from tests.databases import database, settings_of
 from tests.gallery import built
 from tests.gallery.built import Built, Template
 from tests.gallery.served import LEAST_SHARE, change_some
@@ -22,8 +23,8 @@ from tests.service.served import Served, serve
 @pytest.fixture(scope="session")
 def template(admin_url: str) -> Iterator[Template]:
     """The gallery that is copied, migrated and indexed once; some items were changed after that, and are marked."""
-    with built.template(admin_url) as plain, built.database(admin_url, plain.name) as name:
-        with built.opened(built.settings_of(admin_url, name)) as copy:
+    with built.template(admin_url) as plain, database(admin_url, plain.name) as name:
+        with built.opened(settings_of(admin_url, name)) as copy:
             build(copy.settings, least_share=LEAST_SHARE)
             change_some(copy)
             tag_stats.refresh(copy.connection)

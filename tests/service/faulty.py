@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -22,6 +21,7 @@ from genonaut_lib.db import embedded
 from genonaut_lib.migration import tag_stats
 from genonaut_lib.migration.bitmap_build import build
 from genonaut_lib.settings import Settings, load_settings
+from tests import databases
 from tests.gallery import built
 from tests.gallery.served import LEAST_SHARE
 from tests.service.served import Served
@@ -87,8 +87,7 @@ def state(folder: Path) -> Iterator[None]:
 @contextmanager
 def database() -> Iterator[Database]:
     """Start a server, make a migrated gallery with statistics and bitmaps on it, and take it away."""
-    # A short path: the sockets lie below it.
-    folder = Path(tempfile.mkdtemp(prefix="gx-", dir="/tmp"))
+    folder = databases.server_folder("gx-")
     with state(folder):
         url = embedded.start_postgres(ENVIRONMENT, load_settings(ENVIRONMENT).servers)
     settings = load_settings(ENVIRONMENT).model_copy(update={"database_url": SecretStr(url)})
@@ -96,8 +95,8 @@ def database() -> Iterator[Database]:
     try:
         with ExitStack() as stack:
             template = stack.enter_context(built.template(url))
-            name = stack.enter_context(built.database(url, template.name))
-            found.settings = built.settings_of(url, name)
+            name = stack.enter_context(databases.database(url, template.name))
+            found.settings = databases.settings_of(url, name)
             build(found.settings, least_share=LEAST_SHARE)
             with psycopg.connect(found.url, autocommit=True) as connection:
                 tag_stats.refresh(connection)
@@ -118,7 +117,7 @@ def locked(settings: Settings, table: str = "content_items") -> Iterator[Callabl
         yield lambda number: waiting(observer, number)
 
 
-def waiting(observer: psycopg.Connection[tuple[int]], number: int, seconds: float = 10) -> list[int]:
+def waiting(observer: psycopg.Connection[tuple[int]], number: int, seconds: float = 30) -> list[int]:
     """Return the pids of the sessions that wait for a lock, once there are so many."""
     ends = time.monotonic() + seconds
     while len(found := waiters(observer)) != number:

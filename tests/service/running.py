@@ -14,11 +14,11 @@ import psutil
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption, tag_stats
-from genonaut_lib.migration.phases import PHASES, Context
+from genonaut_lib.migration.phases import Context
 from genonaut_lib.settings import Settings
+from tests.databases import database, settings_of
 from tests.factories import Gallery
-from tests.gallery.built import database, settings_of
-from tests.migration.test_phases import apply
+from tests.migration.test_phases import apply_all
 from tests.service import served as process
 
 NOWHERE = "unix:///nowhere/redis.sock"
@@ -38,7 +38,7 @@ def served(settings: Settings, workers: int = 1, **variables: str) -> Iterator[S
         process.serve(settings, workers, **{"REDIS_URL": NOWHERE, **variables}) as running,
         httpx.Client(base_url=running.url, timeout=30) as client,
     ):
-        # Several processes listen only once they are up.
+        # A client may come before the first worker, which then begins to answer in its own time.
         eventually(lambda: _listens(client), seconds=60)
         yield Served(running.url, client, settings, running.process, running.log_path)
 
@@ -53,13 +53,12 @@ def _listens(client: httpx.Client) -> bool:
 @contextlib.contextmanager
 def migrated(admin_url: str, fill: Callable[[Gallery], None]) -> Iterator[tuple[Settings, Connection]]:
     """Make a gallery, fill it in its legacy shape, take it through all phases and count its statistics."""
-    with database(admin_url, "template1") as name:
+    with database(admin_url) as name:
         settings = settings_of(admin_url, name)
         with closing(engine.connect(settings)) as connection:
             adoption.adopt(connection, settings)
             fill(Gallery(connection))
-            for phase in PHASES:
-                apply(Context(connection, settings), phase)
+            apply_all(Context(connection, settings))
             tag_stats.refresh(connection)
             yield settings, connection
 
@@ -83,7 +82,7 @@ def server_of(connection: Connection) -> list[psutil.Process]:
     return [postmaster, *postmaster.children(recursive=True)]
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 10) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until something holds; fail when it does not within so many seconds."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -22,8 +22,8 @@ from genonaut_lib.migration import adoption
 from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.runner import undo_phase
 from genonaut_lib.service.health import HealthBody
+from tests.databases import database, settings_of
 from tests.factories import Gallery
-from tests.gallery.built import database, settings_of
 from tests.migration.test_phases import apply
 from tests.service.running import Served, eventually, migrated, served, server_of, stopped
 
@@ -128,8 +128,8 @@ def test_a_database_that_hangs_is_down_within_the_second(operated: Operated) -> 
     assert max(seconds for _, seconds in checks) < WITHIN_S
     assert states(checks[0][0]) == {"database": "down", "statistics": "unknown", "bitmaps": "unknown", "redis": "ok"}
     assert checks[2][0].json()["code"] == "not_ready"
-    eventually(lambda: operated.service.get("/health").status_code == 200, seconds=5)
-    eventually(lambda: operated.service.get("/ready").status_code == 200, seconds=5)
+    eventually(lambda: operated.service.get("/health").status_code == 200)
+    eventually(lambda: operated.service.get("/ready").status_code == 200)
 
 
 def test_a_full_pool_is_healthy_and_not_ready(operated: Operated) -> None:
@@ -173,7 +173,7 @@ def test_ended_sessions_are_not_taken_for_a_database_that_is_gone(operated: Oper
     )
     assert operated.connection.execute(ended).fetchone() != (0,)
     assert operated.service.get("/health").status_code == 200
-    eventually(lambda: operated.service.get("/ready").status_code == 200, seconds=5)
+    eventually(lambda: operated.service.get("/ready").status_code == 200)
 
 
 ATTACHED = "attach_partitions"
@@ -182,7 +182,7 @@ ATTACHED = "attach_partitions"
 @pytest.fixture(scope="module")
 def unready(admin_url: str) -> Iterator[tuple[Served, Connection]]:
     """A service whose migration was rolled back while it ran, and whose Redis nobody finds."""
-    with database(admin_url, "template1") as name:
+    with database(admin_url) as name:
         settings = settings_of(admin_url, name)
         with closing(engine.connect(settings)) as connection:
             adoption.adopt(connection, settings)

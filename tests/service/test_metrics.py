@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
 from genonaut_lib.db.processes import alive
@@ -64,10 +66,14 @@ def workers(service: Served) -> list[psutil.Process]:
     return [child for child in children if any("spawn_main" in part for part in child.cmdline())]
 
 
-def has_written(worker: psutil.Process) -> bool:
-    """Say whether a process has sampled its gauges."""
+def has_sampled(worker: psutil.Process) -> bool:
+    """Say whether a process has sampled its gauges; their file is there before, with none or noughts in it."""
     folder = worker.environ().get(FOLDER_VARIABLE)
-    return folder is not None and (Path(folder) / f"gauge_livesum_{worker.pid}.db").exists()
+    file = Path(folder or "nowhere") / f"gauge_livesum_{worker.pid}.db"
+    if not file.exists() or not file.stat().st_size:
+        return False
+    found = {json.loads(key)[0]: value for key, value, *_ in MmapedDict.read_all_values_from_file(file)}
+    return found.get("genonaut_pool_sessions_max") == SESSIONS
 
 
 def test_every_answer_of_every_process_is_counted(service: Served) -> None:
@@ -110,7 +116,8 @@ def test_what_is_going_on_is_that_of_living_processes(service: Served) -> None:
     assert counted > 0
     before = workers(service)
     before[0].send_signal(signal.SIGKILL)
-    eventually(lambda: any(has_written(one) for one in workers(service) if one not in before), seconds=60)
+    eventually(lambda: not alive(before[0].pid), seconds=60)
+    eventually(lambda: any(has_sampled(one) for one in workers(service) if one not in before), seconds=60)
     assert gauge(service, "genonaut_pool_sessions_max") == 2 * SESSIONS
     assert answered(service, route="/api/v1/tags/popular") == counted
     assert gauge(service, "genonaut_http_in_flight") == 1

@@ -21,7 +21,7 @@ from genonaut_lib.db import engine
 from genonaut_lib.db.processes import alive
 from genonaut_lib.migration import adoption
 from genonaut_lib.settings import Settings, load_settings
-from tests.gallery import built
+from tests.databases import database, settings_of
 from tests.gallery.built import Built
 from tests.service.faulty import locked, page, problem, tagged_page
 from tests.service.served import Served, serve
@@ -32,6 +32,11 @@ LOCKED = "tag_aliases"
 
 def end(service: Served, number: signal.Signals = signal.SIGTERM) -> None:
     service.process.send_signal(number)
+
+
+def await_worker(service: Served) -> None:
+    """Wait until somebody answers: connections are accepted before that, and to import a worker takes its time."""
+    assert page(service).status_code == 200
 
 
 def until(promise: Callable[[], object], seconds: float = 30) -> None:
@@ -55,6 +60,7 @@ def refuses_connections(service: Served) -> bool:
 def test_a_signal_lets_what_runs_finish_and_nothing_new_begin(workers: int, content: Built) -> None:
     """The request that waits for a lock is answered once the lock is gone, and the process ends well."""
     with serve(content.settings, workers, **KNOBS) as service, ThreadPoolExecutor(1) as threads:
+        await_worker(service)
         with locked(content.settings, LOCKED) as waiting:
             asked = threads.submit(tagged_page, service)
             waiting(1)
@@ -68,6 +74,7 @@ def test_a_signal_lets_what_runs_finish_and_nothing_new_begin(workers: int, cont
 def test_what_does_not_finish_in_its_time_is_told_so(content: Built) -> None:
     """Its statement is cancelled, it is answered, and the process ends as well as otherwise."""
     with serve(content.settings, GENONAUT_SERVICE__SHUTDOWN_S="1", **KNOBS) as service:
+        await_worker(service)
         with ThreadPoolExecutor(1) as threads, locked(content.settings, LOCKED) as waiting:
             asked = threads.submit(tagged_page, service)
             waiting(1)
@@ -81,6 +88,7 @@ def test_what_does_not_finish_in_its_time_is_told_so(content: Built) -> None:
 def test_a_second_signal_ends_it_at_once(workers: int, content: Built) -> None:
     """Whatever runs, and every worker with it."""
     with serve(content.settings, workers, **KNOBS) as service:
+        await_worker(service)
         with ThreadPoolExecutor(1) as threads, locked(content.settings, LOCKED) as waiting:
             asked = threads.submit(tagged_page, service)
             waiting(1)
@@ -88,7 +96,8 @@ def test_a_second_signal_ends_it_at_once(workers: int, content: Built) -> None:
             until(lambda: refuses_connections(service))
             assert service.process.poll() is None
             end(service)
-            service.process.wait(5)
+            # Sooner than those that run would have been given.
+            service.process.wait(15)
             assert isinstance(asked.exception(), httpx.TransportError)
         until(lambda: not any(alive(pid) for pid in started(service)))
 
@@ -141,8 +150,8 @@ def test_a_gallery_of_another_environment_is_refused(refused: Callable[..., str]
 
 def test_a_database_without_a_migrated_gallery_is_refused(refused: Callable[..., str], admin_url: str) -> None:
     """An empty one, and one that is on its way."""
-    with built.database(admin_url, "template1") as name:
-        settings = built.settings_of(admin_url, name)
+    with database(admin_url) as name:
+        settings = settings_of(admin_url, name)
         assert "This database is empty" in refused(settings=settings)
         half_way(settings)
         assert "not migrated yet" in refused(settings=settings)
