@@ -26,7 +26,7 @@ from tests.stages import Stages
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option of CI's second pass."""
-    about = "leave out what another PostgreSQL or Redis cannot make differ, see tests/passes.py"
+    about = "leave out what starts servers of its own whatever DATABASE_URL says, see tests/passes.py"
     parser.addoption("--other-server", action="store_true", help=about)
 
 

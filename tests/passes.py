@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-SAME_ON_EVERY_SERVER = {
-    # These start embedded servers of their own, whatever DATABASE_URL says.
-    "tests/gallery/test_marked_servers.py": "servers of its own",
-    "tests/integration/test_embedded.py": "servers of its own",
-    "tests/integration/test_pressure_replicas.py": "servers of its own",
-    "tests/integration/test_run_faults.py::test_a_database_that_goes_away_is_told_by_the_record": "a server of its own",
-    "tests/service/test_faults.py": "a server of its own",
-    # Notebooks, their kernels, records and files; the ledger's statements are prepared by test_sql_blocks.py.
-    "tests/integration/test_chain.py": "signatures and files",
-    "tests/integration/test_dry_run.py::test_a_dry_run_of_a_notebook": "kernels; other tests of the file plan there",
-    "tests/integration/test_redaction.py": "records, and no server that checks passwords",
-    "tests/integration/test_run_again.py": "records and kernels",
-    "tests/integration/test_run_faults.py": "signals, kernels and files",
-    "tests/integration/test_runs.py": "records and kernels",
-    "tests/integration/test_scheduler.py": "processes and clocks",
-    "tests/notebooks/test_notebooks.py::test_a_lost_where": "what is looked for is in the notebooks",
-    "tests/notebooks/test_notebooks.py::test_no_reference": "files",
-    "tests/notebooks/test_notebooks.py::test_the_reference_is_of_the_notebook": "files",
-    # HTTP, processes and logs of the service.
-    "tests/integration/test_http_bench.py": "a client that measures a service",
-    "tests/service/test_auth.py": "tokens",
-    "tests/service/test_fuzz.py": "HTTP as it should not be",
-    "tests/service/test_logs.py": "logs",
-    "tests/service/test_metrics.py": "processes and their files",
-    "tests/service/test_openapi.py": "HTTP against its document",
-    "tests/service/test_readme.py": "what the README says",
-    "tests/service/test_shutdown.py": "processes and signals",
-}
-"""The beginnings of the ids of tests that another PostgreSQL or Redis cannot make differ, and why."""
+SERVERS_OF_THEIR_OWN = (
+    "tests/gallery/test_marked_servers.py",
+    "tests/integration/test_embedded.py",
+    "tests/integration/test_pressure_replicas.py",
+    "tests/integration/test_run_faults.py::test_a_database_that_goes_away_is_told_by_the_record",
+    "tests/service/test_faults.py",
+)
+"""The beginnings of the ids of tests that start embedded servers, whatever DATABASE_URL says: both passes would do the
+same."""
 
 LONGEST = (
     "tests/acceptance/test_demo_survives_kills.py",
@@ -59,7 +39,7 @@ LONGEST = (
 
 def asked_of_another_server(node_id: str) -> bool:
     """Say whether a test is one of the second pass."""
-    return not node_id.startswith(tuple(SAME_ON_EVERY_SERVER))
+    return not node_id.startswith(SERVERS_OF_THEIR_OWN)
 
 
 def place_of(node_id: str) -> int:

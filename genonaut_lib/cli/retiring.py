@@ -47,7 +47,7 @@ def retire(
 
 
 def _carry_out(settings: Settings, connection: engine.Connection, found: Retirement) -> int:
-    from genonaut_lib.runs.engine import actor
+    from genonaut_lib.migration.actors import actor
     from genonaut_lib.runs.reading import index
     from genonaut_lib.runs.records import chain, retiring, signing
     from genonaut_lib.runs.records.sealing import environment_folder

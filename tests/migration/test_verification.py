@@ -35,7 +35,7 @@ from tests.migration.test_phases import apply, apply_before
 REGULAR, AUTO = ContentSource.REGULAR, ContentSource.AUTO
 NAMES = [f"tag {number}" for number in range(40)]
 TAGS = [tag_id(name) for name in NAMES]
-LIVE_S = float(os.environ.get("CHAOS_SECONDS", "3"))
+LIVE_S = float(os.environ.get("CHAOS_SECONDS", "8"))
 """How long others write; `make chaos` says more."""
 OpenSession = Callable[[], Connection]
 VERIFIER = """
