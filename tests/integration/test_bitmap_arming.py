@@ -29,16 +29,16 @@ CHANGE = "update content_items set is_private = true where id = 1"
 
 
 @pytest.fixture(scope="module")
-def model(admin_url: str) -> Iterator[str]:
+def to_copy(admin_url: str) -> Iterator[str]:
     """The database that is copied."""
     with bitmap_gallery.model(admin_url) as name:
         yield name
 
 
 @pytest.fixture
-def armed(model: str, admin_url: str) -> Iterator[Context]:
+def armed(to_copy: str, admin_url: str) -> Iterator[Context]:
     """A migrated gallery, armed, with three items of each source and a third tag that nothing carries."""
-    with bitmap_gallery.copy(admin_url, model) as context:
+    with bitmap_gallery.copy(admin_url, to_copy) as context:
         yield context
 
 

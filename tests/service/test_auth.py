@@ -101,11 +101,11 @@ def tampered(text: str) -> str:
 
 
 NOW = int(time.time())
-LASTING = {"exp": NOW + 600}
+LASTING = {"exp": NOW + 86_400}
 REFUSED: dict[str, tuple[Callable[[str], str], str]] = {
     "expired": (lambda ada: token(ada, exp=NOW - 10), "expired"),
-    "not yet": (lambda ada: token(ada, nbf=NOW + 3600), "not valid yet"),
-    "issued in future": (lambda ada: token(ada, iat=NOW + 3600), "not valid yet"),
+    "not yet": (lambda ada: token(ada, nbf=NOW + 86_400), "not valid yet"),
+    "issued in future": (lambda ada: token(ada, iat=NOW + 86_400), "not valid yet"),
     "other audience": (lambda ada: token(ada, aud="shop"), "another audience"),
     "no audience": (lambda ada: token(ada, aud=None), "lacks a claim"),
     "other issuer": (lambda ada: token(ada, iss="https://elsewhere.example"), "another issuer"),
