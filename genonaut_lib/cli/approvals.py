@@ -37,9 +37,10 @@ def approve(
         genonaut approve 3f2a9c21 --env production --dry-run
         genonaut approve 3f2a9c21 --env production --note "backup checked"
 
-    You are who the operating system says; whoever ran the dry run cannot
-    approve it. The approval holds for approval.valid_h hours, for this plan or
-    what is left of it, in any number of runs.
+    You are who your login says; whoever ran the dry run cannot approve it, and
+    what was approved from an account cannot be applied from the same one. The
+    approval holds for approval.valid_h hours, for this plan or what is left of
+    it, in any number of runs.
 
     Exit codes: 0 approved, also by you before; 2 refused.
     """

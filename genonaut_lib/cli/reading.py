@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genonaut_lib.cli.options import AsJson, Env, out, print_json, print_table
+from genonaut_lib.cli.options import AsJson, Env, err, out, print_json, print_table
 from genonaut_lib.db import engine
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from genonaut_lib.runs.reading.comparison import Comparison
+    from genonaut_lib.runs.record_view import Record
 
 FilesOnly = Annotated[bool, typer.Option("--files-only", help="Do not ask the database.")]
 _STYLES = {"+": "green", "-": "red", "@": "cyan"}
@@ -49,6 +50,7 @@ def diff(
     else:
         with engine.session(settings, writing=False) as connection:
             records = [record_of(connection, folder, run) for run in (before, after)]
+    _warn(*records)
     found = compare(*(told_by(folder, record) for record in records))
     if as_json:
         print_json({"same": found.is_same, **asdict(found)})
@@ -83,6 +85,7 @@ def _report(settings: Settings, run: str) -> Path:
 
     folder = environment_folder(settings)
     record = record_of(None, folder, run)
+    _warn(record)
     path = next((folder / path for role, path, _ in record.files if role == "html"), None)
     if path is None or not path.is_file():
         why = "Its files were retired by policy." if record.is_retired else "The run wrote none."
@@ -101,6 +104,13 @@ def _index(settings: Settings, *, rebuild: bool) -> Path:
     return index.update(folder, Redactor.of_environment(settings), anew=rebuild).absolute()
 
 
+def _warn(*records: Record) -> None:
+    """Say what is not as it was sealed: whoever reads on should know."""
+    for record in records:
+        for problem in record.troubles:
+            err.print(problem.sentence, style="bold red", markup=False)
+
+
 def _has_display() -> bool:
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
@@ -113,12 +123,17 @@ def _print(found: Comparison) -> None:
     for cell in found.cells or ():
         if cell.diff:
             times = f"{_word(cell.seconds.before)} s, {_word(cell.seconds.after)} s"
-            out.print(f"Cell {cell.number} ({times}): {cell.source.splitlines()[0]}", style="bold", markup=False)
+            out.print(
+                f"Cell {cell.number} ({times}): {next(iter(cell.source.splitlines()), '')}", style="bold", markup=False
+            )
             for line in cell.diff:
                 out.print(line, style=_STYLES.get(line[:1], ""), markup=False)
     if found.cells is None:
         out.print("The cells cannot be compared: an executed notebook is not there any more.")
-    out.print("Nothing but times differs." if found.is_same else "They differ.", style="bold")
+    if found.is_same:
+        out.print("Nothing but times differs.", style="bold")
+    elif found.cells is not None:
+        out.print("They differ.", style="bold")
 
 
 def _word(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Who does something, as the operating system says; nobody can give another name on the command line."""
+"""Who does something: the name that the login or its environment gives, and the number of the account behind it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 
 
 def user() -> str:
-    """Return the user's name, or the number of one without a name."""
+    """Return the user's name, as LOGNAME or USER has it or else the account; the number of one without a name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

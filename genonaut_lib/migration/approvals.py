@@ -19,7 +19,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import ApprovalMissing, GenonautError, PlanChanged
 from genonaut_lib.migration import ledger
-from genonaut_lib.migration.actors import actor, is_same_person
+from genonaut_lib.migration.actors import account, actor, is_same_person
 from genonaut_lib.migration.phases.base import Context, Phase, is_point_of_no_return
 from genonaut_lib.migration.plan import Plan, content_digest
 
@@ -170,7 +170,8 @@ class _Candidates:
         return approval.age_s <= self.context.settings.approval.valid_s
 
     def _is_own(self, approval: Approval) -> bool:
-        return is_same_person(approval.approver, self.runner)
+        """Names may be borrowed through the environment; the number of the account that applies may not."""
+        return is_same_person(approval.approver, self.runner) or approval.account == account()
 
     def _refusal(self, phase: Phase, whole: Sequence[Approval], fitting: Sequence[Approval]) -> GenonautError:
         """Return why no approval allows the plan: the nearest miss is the one to tell of."""
@@ -179,7 +180,7 @@ class _Candidates:
         if others:
             return ApprovalMissing(self._too_old(others[0]), hint=hint)
         if any(self._is_fresh(approval) for approval in fitting):
-            return ApprovalMissing(f"Only {fitting[0].approver}, who runs it, has approved this plan.", hint=hint)
+            return ApprovalMissing(self._own(fitting[0]), hint=hint)
         changed = [approval for approval in whole if approval not in fitting and self._is_fresh(approval)]
         if changed:
             return PlanChanged(self._differs(changed[0]), hint=hint)
@@ -188,6 +189,11 @@ class _Candidates:
     @property
     def _named(self) -> str:
         return f"plan {self.plan.digest[:_SHOWN]} of {self.plan.phase}"
+
+    def _own(self, approval: Approval) -> str:
+        if is_same_person(approval.approver, self.runner):
+            return f"Only {approval.approver}, who runs it, has approved this plan."
+        return f"{approval.approver} approved this plan from the account that applies it ({approval.account})."
 
     def _too_old(self, approval: Approval) -> str:
         valid_h = self.context.settings.approval.valid_h

@@ -37,6 +37,8 @@ def close(settings: Settings, opened: Opened, start: RunStart, ending: Ending, r
     Raises RunDisowned when others had declared the run lost meanwhile: its end is theirs to tell then.
     """
     with _session(settings) if opened.ledger else contextlib.nullcontext() as connection:
+        if connection is not None:
+            _require_own(connection, start)
         remarks = write_html(start, redactor, replication.lags(connection))
         if connection is not None:
             settle(connection, start, ending)
@@ -52,10 +54,20 @@ def close(settings: Settings, opened: Opened, start: RunStart, ending: Ending, r
 def settle(connection: Connection, start: RunStart, ending: Ending) -> None:
     """Write down in the ledger how a run ended; raise RunDisowned for one that others settled before."""
     if not ledger.end_run(connection, start.run_id, ending.state, ending.failure):
-        raise RunDisowned(
-            f"Run {start.run_id} was declared lost while it was still at work.",
-            hint="Its machine could not reach the database for a while; look at what it did before you run it again.",
-        )
+        raise _disowned(start)
+
+
+def _require_own(connection: Connection, start: RunStart) -> None:
+    """Raise RunDisowned for a run that others settled: its record may be sealed, and is not to be touched."""
+    if not ledger.is_running(connection, start.run_id):
+        raise _disowned(start)
+
+
+def _disowned(start: RunStart) -> RunDisowned:
+    return RunDisowned(
+        f"Run {start.run_id} was declared lost while it was still at work.",
+        hint="Its machine could not reach the database for a while; look at what it did before you run it again.",
+    )
 
 
 def write_html(start: RunStart, redactor: Redactor, replicas: list[dict[str, Any]] | None = None) -> list[str]:

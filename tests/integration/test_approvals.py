@@ -22,11 +22,13 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import ApprovalMissing, CannotApprove, PlanChanged, SecretInParameter, WrongEnvironment
 from genonaut_lib.migration import approvals, ledger, revisions
+from genonaut_lib.migration.actors import account
 from genonaut_lib.migration.approvals import Approval, require_approved
 from genonaut_lib.migration.ledger import RunStart
 from genonaut_lib.migration.phases import Context, SchemaPhase
 from genonaut_lib.migration.phases.drop_legacy_tags import CONFIRMATION, DropLegacyTags
 from genonaut_lib.migration.plan import Action, Plan, action
+from genonaut_lib.runs import approving
 from genonaut_lib.runs.approving import approve, shown
 from genonaut_lib.runs.records import chain, sealing
 from genonaut_lib.settings import Settings, load_settings
@@ -87,8 +89,10 @@ class Desk:
             ledger.end_run(self.connection, start.run_id, state, None)
         return start.run_id
 
-    def approve(self, name: str, run: uuid.UUID, note: str | None = None) -> Approval:
+    def approve(self, name: str, run: uuid.UUID, note: str | None = None, seat: str | None = None) -> Approval:
+        """Approve as somebody, from an account of their own unless another is named."""
         self.patch.setenv("LOGNAME", name)
+        self.patch.setattr(approving, "account", lambda: seat or f"uid of {name}@{HOST}")
         return approve(self.settings, str(run), note).approval
 
     def apply(self, name: str, plan: Plan | None = None) -> Approval | None:
@@ -127,6 +131,16 @@ def test_another_person_approves_and_the_run_says_so(desk: Desk) -> None:
     assert row == (used.told,)
     assert (used.told["approver"], used.told["plan_digest"]) == (f"bob@{HOST}", desk.plan.digest)
     assert (used.approval_id, used.note, used.digest) == (given.approval_id, "backup checked", given.digest)
+
+
+def test_a_borrowed_name_is_no_second_person(desk: Desk) -> None:
+    """Whoever puts another name into the environment approves from the account that applies, and that is refused."""
+    run = desk.run(f"ada@{HOST}")
+    desk.approve("bob", run, seat=account())
+    with pytest.raises(ApprovalMissing, match=f"bob@{HOST} approved this plan from the account that applies it"):
+        desk.apply("ada")
+    assert desk.approve("grace", run).approver == f"grace@{HOST}"
+    assert desk.apply("ada") is not None
 
 
 def test_nobody_approves_his_own_run(desk: Desk) -> None:
@@ -309,11 +323,11 @@ def test_a_role_of_the_ledger_alone_can_approve(desk: Desk) -> None:
     address = str(desk.settings.database_url.get_secret_value()) if desk.settings.database_url else ""
     desk.patch.setenv("DATABASE_URL", psycopg.conninfo.make_conninfo(address, user=role))
     try:
-        found = desk.approve("bob", run)
+        found = desk.approve("bob", run, seat=account())
     finally:
         desk.connection.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
         desk.connection.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
-    assert (found.database_user, found.account) == (role, f"uid {os.getuid()}@{HOST}")
+    assert (found.database_user, found.account) == (role, account())
 
 
 @pytest.fixture
@@ -331,6 +345,7 @@ def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
     def run(name: str, *arguments: str) -> Ended:
         monkeypatch.setenv("LOGNAME", name)
+        monkeypatch.setattr(approving, "account", lambda: f"uid of {name}@{HOST}")
         code = run_guarded([*arguments, "--env", "test"])
         captured = capsys.readouterr()
         return Ended(code, captured.out + captured.err)

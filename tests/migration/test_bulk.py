@@ -186,6 +186,7 @@ def test_a_truncated_source_leaves_no_relationship(
     around(monkeypatch, "build:content_tags_pkey", begin_anew, after=False)
     monkeypatch.setattr(bulk, "_build_indexes", in_this_session)
     apply(context, "backfill_content_tags")
+    assert {row[1] for row in junction(unlinked)} == {"regular", "auto"}
     assert {row[0] for row in junction(unlinked) if row[1] == "auto"} == set(written)
 
 

@@ -67,6 +67,7 @@ def test_runs_whose_notebooks_are_gone_are_compared_by_what_was_sealed() -> None
     found = compare(Told("a", {"outcome": "ok"}, {}, None), Told("b", {"outcome": "failed"}, {}, None))
     assert differing(found, "run") == [("outcome", "ok", "failed")]
     assert found.cells is None
+    assert not compare(Told("a", {}, {}, None), Told("b", {}, {}, None)).is_same
 
 
 def test_a_plan_is_read_back_by_its_actions() -> None:

@@ -224,13 +224,52 @@ def test_a_page_that_cannot_be_written_is_said_and_no_more(tmp_path: Path, caplo
     assert "index of the runs could not be renewed" in caplog.text
 
 
-@pytest.mark.parametrize("broken", [b"[]", b"{", b'{"metadata": 7, "cells": [3, {"outputs": 1}]}', b"\xff"])
+EARLY = b'{"cells": [], "metadata": {"papermill": {"start_time": "0001-01-01T00:00:00+14:00"}}}'
+ODD_LETTER = b'{"cells": [], "metadata": {"papermill": {"parameters": {"a": "\\ud800"}}}}'
+
+
+@pytest.mark.parametrize(
+    "broken", [b"[]", b"{", b'{"metadata": 7, "cells": [3, {"outputs": 1}]}', b"\xff", EARLY, ODD_LETTER]
+)
 def test_a_record_that_somebody_edited_is_a_row_like_any_other(broken: bytes, tmp_path: Path) -> None:
     """Nothing is known of it, and the page is there all the same."""
     stem = write(tmp_path, FIRST, sealed=False)
     (tmp_path / "2026-03-01" / f"{stem}.ipynb").write_bytes(broken)
     (tmp_path / "2026-03-01" / f"{stem}.manifest.json").write_bytes(broken)
     assert stems(page_of(tmp_path)) == [stem]
+
+
+@pytest.mark.parametrize("rows", [[{"parameters": []}], [7], {}])
+def test_kept_cards_that_somebody_edited_never_reach_a_run(
+    rows: object, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run goes on to its end; made anew, the page is right again."""
+    stem = write(tmp_path, FIRST)
+    page_of(tmp_path)
+    kept = tmp_path / "index" / "2026-03-01.json"
+    told = json.loads(kept.read_text())
+    told["rows"] = [{**told["rows"][0], **row} for row in rows] if rows == [{"parameters": []}] else rows
+    kept.write_text(json.dumps(told))
+    index.keep_up(tmp_path, NOBODY)
+    assert stems(page_of(tmp_path, anew=True)) == [stem]
+
+
+@pytest.mark.parametrize("name", ["../2026-03-01/{stem}", "../2026-03-01/{stem}.manifest", "/{outside}", "..", 7])
+def test_a_day_that_is_none_takes_no_file_with_it(name: object, tmp_path: Path) -> None:
+    """What is kept may be edited by whoever writes to the folder; records are not removed by that."""
+    folder = tmp_path / "test"
+    stem = write(folder, FIRST)
+    outside = tmp_path / "outside.html"
+    outside.write_text("mine")
+    page_of(folder)
+    there = {path for path in tmp_path.rglob("*") if path.is_file()}
+    days = folder / "index" / "days.json"
+    told = json.loads(days.read_text())
+    named = name.format(stem=stem, outside=str(outside.with_suffix(""))[1:]) if isinstance(name, str) else name
+    told["rows"].append({**told["rows"][0], "name": named})
+    days.write_text(json.dumps(told))
+    index.keep_up(folder, NOBODY)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == there
 
 
 def test_retired_runs_are_counted(tmp_path: Path) -> None:

@@ -39,3 +39,6 @@ async def _put_away(task: asyncio.Task[Any]) -> None:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({task})
+    if not task.cancelled():
+        # Looked at, or asyncio would complain that nobody did; what ended the work is raised already.
+        task.exception()

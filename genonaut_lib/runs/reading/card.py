@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +92,12 @@ def card_of(folder: Path, day: str, stem: str, endings: tuple[str, ...]) -> Card
 
 
 def moment_of(value: Any) -> datetime | None:
-    """Return a point in time with its zone, None for anything else."""
+    """Return a point in time with its zone, None for anything else, and for one that UTC has no year for."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        return found.astimezone(UTC) if found is not None and found.tzinfo is not None else None
+    except (ValueError, OverflowError):
         return None
-    return found if found is not None and found.tzinfo is not None else None
 
 
 def _manifest(path: Path) -> Mapping[str, Any]:

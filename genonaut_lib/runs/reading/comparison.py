@@ -72,9 +72,11 @@ class Comparison:
 
     @property
     def is_same(self) -> bool:
-        """Whether nothing differs but times."""
+        """Whether nothing differs but times; what cannot be compared is not called the same."""
         pairs = [pair for name, group in self.groups.items() if name != "times" for pair in group]
-        return all(pair.is_same for pair in pairs) and not any(cell.diff for cell in self.cells or ())
+        if self.cells is None:
+            return False
+        return all(pair.is_same for pair in pairs) and not any(cell.diff for cell in self.cells)
 
 
 def told_by(folder: Path, record: Record) -> Told:

@@ -31,6 +31,11 @@ INDEX = "index.html"
 LOCK = "lock"
 LOCK_WAIT_S = 5.0
 _LOOK_S = 0.02
+_WHATEVER_LIES_THERE = (
+    OSError, GenonautError, TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What files that somebody edited can raise; none of it may take a run's good end away."""
 _LOG = logging.getLogger("genonaut.runs")
 
 
@@ -57,8 +62,7 @@ def keep_up(folder: Path, redactor: Redactor) -> None:
     """Renew the pages after a run; a failure is said in the log, and never changes how the run ended."""
     try:
         update(folder, redactor)
-    except (OSError, GenonautError, TemplateError, ValueError, TypeError, LookupError) as error:
-        # A page that cannot be made must not take a run's good end away, whatever lies in the folder.
+    except _WHATEVER_LIES_THERE as error:
         _LOG.warning("The index of the runs could not be renewed: %s", redactor.text(str(error)))
 
 

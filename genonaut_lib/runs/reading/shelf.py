@@ -110,9 +110,19 @@ def _read_day(folder: Path, day: str, redactor: Redactor, *, anew: bool) -> tupl
     for stem, endings in _stems(folder / day).items():
         card = known.get(stem)
         if card is None or card.endings != endings:
-            card = _clean(card_of(folder, day, stem, endings), redactor)
+            card = _card(folder, Card(day, stem, endings), redactor)
         made.append(card)
     return tuple(sorted(made, key=lambda card: card.stem, reverse=True))
+
+
+def _card(folder: Path, bare: Card, redactor: Redactor) -> Card:
+    """Return the card of a run; the bare one where its files, edited by somebody, make none that could be shown."""
+    try:
+        found = _clean(card_of(folder, bare.day, bare.stem, bare.endings), redactor)
+        json.dumps(vars(found), ensure_ascii=False).encode()
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
+        return bare
+    return found
 
 
 def _stems(folder: Path) -> dict[str, tuple[str, ...]]:
@@ -145,7 +155,8 @@ def _neighboured(days: list[Day]) -> tuple[Day, ...]:
 def _kept_days(folder: Path) -> dict[str, Day]:
     rows = _loaded(folder / PAGES / "days.json")
     try:
-        return {row["name"]: Day(**row) for row in rows if isinstance(row["counts"], dict)}
+        # A name leads to files that are removed with their day, so it must be one of ours.
+        return {row["name"]: Day(**row) for row in rows if isinstance(row["counts"], dict) and _DAY.match(row["name"])}
     except (TypeError, KeyError):
         # Made by another version, or edited: read again.
         return {}
