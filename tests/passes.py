@@ -16,6 +16,7 @@ LONGEST = (
     "tests/acceptance/test_demo_survives_kills.py",
     "tests/acceptance/test_chaos.py",
     "tests/migration/test_harness.py",
+    "tests/mutants/test_mutants.py",
     "tests/notebooks/test_notebooks.py",
     "tests/gallery/test_bitmap_reader.py",
     "tests/gallery/test_bitmap_machine.py",
