@@ -66,7 +66,8 @@ class Soak:
             for _ in range(OPERATIONS // WRITERS):
                 if not self.done.is_set():
                     writer.run(self.next_of(dice))
-        return [f"{type(error).__name__}: {error}" for error in writer.refusals if isinstance(error, CLASHES)]
+        clashes = [error for error in writer.refusals if isinstance(error, CLASHES)]
+        return [f"{type(error).__name__}: {error} {error.diag.context}" for error in clashes]
 
     def next_of(self, dice: random.Random) -> Op:
         """Return what comes next: as often as not one new item with many tags."""
