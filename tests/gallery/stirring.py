@@ -265,13 +265,17 @@ def delete_tag(writer: Writer, op: Op) -> None:
 
 
 def make_tags(writer: Writer, op: Op) -> None:
-    """Make every tag anew that was deleted, under its old id; its number is another one."""
+    """Make every tag anew that was deleted, under its old id; its number is another one.
+
+    Numbers leave the writer's share as a remainder: one number of two writers would end the transaction of one.
+    """
     new = """
         insert into tags (id, tag_no, name, slug, label)
-        select n.id, (select coalesce(max(tag_no), 0) from tags) + row_number() over (), n.id, n.id, n.id
-        from unnest(%s::uuid[]) n (id) on conflict do nothing
+        select n.id, ((select coalesce(max(tag_no), 0) from tags) / m.writers + row_number() over ()) * m.writers
+                     + m.share, n.id, n.id, n.id
+        from unnest(%s::uuid[]) n (id), (select %s::integer, %s::integer) m (share, writers) on conflict do nothing
     """
-    writer.do(new, list(writer.doomed))
+    writer.do(new, list(writer.doomed), *writer.share)
 
 
 def hide(writer: Writer, op: Op) -> None:
