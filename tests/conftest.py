@@ -39,12 +39,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run more workers than there are cores: they wait for servers, processes and clocks much of their time."""
-    cores = os.cpu_count() or 1
-    return cores + (cores + 1) // 2
-
-
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
     """Let the workers of one run start their servers in turn: as root, the first one makes a system user."""
