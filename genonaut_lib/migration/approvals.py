@@ -115,10 +115,8 @@ def runner_of(context: Context) -> str:
 
 
 def approvals(connection: Connection) -> list[Approval]:
-    """Return every approval, the newest first; none for a ledger from before there were any."""
-    values = {"relation": "workbench.approvals"}
-    row = connection.execute(block("catalog", "has_relation").sql(), values).fetchone()
-    return list(_read(connection, "approvals", {})) if row and row[0] else []
+    """Return every approval, the newest first."""
+    return list(_read(connection, "approvals", {}))
 
 
 def approvals_of(connection: Connection, environment: str, phase: str) -> list[Approval]:

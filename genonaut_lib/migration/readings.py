@@ -124,7 +124,7 @@ def _replicas(connection: Connection, settings: PressureSettings) -> tuple[tuple
     if settings.replica_lag_s is None:
         return (), 0
     rows = _rows(connection, "replicas", ignored=list(settings.replicas_ignored))
-    seen = tuple(Replica(*row[:-1]) for row in rows if row[-1])
+    seen = tuple(Replica(*row[:5]) for row in rows if row[-1])
     return seen, len(rows) - len(seen)
 
 

@@ -28,7 +28,7 @@ from genonaut_lib.runs.secrets.redaction import Redactor
 from genonaut_lib.settings import Settings
 
 PATIENCE_S = 3.0
-"""How long the database is waited for once a run has ended; the record on the disk is complete by then."""
+"""How long the database is waited for once a run has ended; the notebook on the disk is complete by then."""
 
 
 def close(settings: Settings, opened: Opened, start: RunStart, ending: Ending, redactor: Redactor) -> list[str]:

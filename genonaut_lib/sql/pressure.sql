@@ -13,7 +13,8 @@ select (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint;
 -- A null state is a row this role may not see.
 select r.pid, concat_ws(' at ', nullif(r.application_name, ''), host(r.client_addr)),
        (r.replay_lsn - '0/0'::pg_lsn)::bigint, (pg_current_wal_lsn() - r.replay_lsn)::bigint,
-       extract(epoch from r.replay_lag)::float8, r.state is not null
+       extract(epoch from r.replay_lag)::float8,
+       extract(epoch from clock_timestamp() - r.reply_time)::float8, r.state is not null
 from pg_stat_replication r
 where (r.replay_lsn is not null or r.state is null)
   and coalesce(r.application_name, '') <> all(%(ignored)s::text[])

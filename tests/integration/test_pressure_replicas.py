@@ -15,6 +15,7 @@ from psycopg import conninfo
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration.pressure import Pressure, Reason
 from genonaut_lib.migration_settings import PressureSettings
+from genonaut_lib.runs import replication
 from tests import servers
 from tests.watch import Watch
 
@@ -149,6 +150,20 @@ def test_a_role_without_rights_does_not_take_a_hidden_lag_for_none(primary: Conn
     primary.execute("drop role plain")
     assert [reason.signal for reason in hidden] == ["replica_lag"]
     assert "may not read the lag of replicas" in " ".join(observed.pressure.blind)
+
+
+def test_a_run_does_not_tell_the_last_word_of_a_silent_replica_as_its_lag(
+    primary: Connection, replica: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run's record says of it is how much it lacks; for how long nobody knows."""
+    monkeypatch.setattr(replication, "SILENT_S", 0.5)
+    assert [(one["lag_s"], one["behind_bytes"]) for one in replication.lags(primary) or ()] == [(0.0, 0)]
+    with silent_receiver(replica):
+        write(primary)
+        wait_until(primary, "select from pg_stat_replication where reply_time < now() - interval '1 s'")
+        found = replication.lags(primary)
+    assert [one["lag_s"] for one in found or ()] == [None]
+    assert [one["behind_bytes"] >= MIB for one in found or ()] == [True]
 
 
 def test_a_slot_that_keeps_too_much_wal_pauses_until_it_is_dropped(primary: Connection) -> None:

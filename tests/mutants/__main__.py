@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+from tests import servers
 from tests.mutants.catalogue import GROUPS
 from tests.mutants.mutant import Mutant
-from tests.mutants.running import Result, Verdict, copied, judge, run_tests, server
+from tests.mutants.running import Result, Verdict, copied, judge, run_tests
 
 WANTED_SHARE = 0.9
 BASELINE_TIMEOUT_S = 1_800
@@ -64,7 +65,8 @@ def workbench(workers: int) -> Iterator[Workbench]:
         pristine = stack.enter_context(copied())
         free: SimpleQueue[str] = SimpleQueue()
         for _ in range(workers):
-            free.put(stack.enter_context(server()))
+            # Its own: what snapshots say of the oldest transaction depends on every database of a server.
+            free.put(stack.enter_context(servers.primary()))
         yield Workbench(pristine, stack.enter_context(ThreadPoolExecutor(workers)), workers, free)
 
 

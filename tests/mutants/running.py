@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from genonaut_lib.db import embedded
-from genonaut_lib.settings import load_settings
 from tests.mutants.mutant import ROOT, Mutant
 
 TIMEOUT_S = 240
@@ -53,23 +51,6 @@ def copied(source: Path = ROOT) -> Iterator[Path]:
     """Make a copy of a checkout, without servers' data, environment and records."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         yield Path(shutil.copytree(source, Path(folder) / "checkout", ignore=_LEFT_OUT))
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """Start a PostgreSQL and yield its address.
-
-    Each worker has its own: what snapshots say of the oldest transaction depends on every database of a server.
-    """
-    state = Path(tempfile.mkdtemp(prefix="gn-"))
-    os.environ["GENONAUT_STATE"] = str(state)
-    try:
-        yield embedded.start_postgres("test", load_settings("test").servers)
-    finally:
-        os.environ["GENONAUT_STATE"] = str(state)
-        embedded.stop("test")
-        del os.environ["GENONAUT_STATE"]
-        shutil.rmtree(state)
 
 
 def judge(mutant: Mutant, address: str, source: Path = ROOT) -> Result:

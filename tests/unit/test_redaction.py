@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import itertools
 import json
 import logging
@@ -10,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +119,19 @@ def test_a_mixture_of_escapes_hides_nothing(canary: str) -> None:
     text = json.dumps(json.dumps(f"\x1b[1m{mixed[:7]}\x1b[0m{mixed[7:]}"))
     redactor = Redactor([canary])
     assert redactor.text(text) == f'"\\"\\u005cu001b[1m{redactor.mark(canary)}\\""'.replace("\\u005c", "\\\\")
+
+
+@pytest.mark.parametrize("spell", [html.escape, json.dumps, ascii, str], ids=["html", "json", "repr", "plain"])
+@pytest.mark.parametrize("width", [3, 7, 11])
+def test_a_secret_of_several_words_that_is_escaped_and_wrapped_is_found(
+    spell: Callable[[str], str], width: int
+) -> None:
+    """Whoever wraps lines breaks them inside an escape, too, and leaves out the blank there."""
+    secret = 'correct "horse" <bättery> staple'
+    spelt = spell(secret).strip("'\"")
+    wrapped = "\n    ".join(spelt[place : place + width].strip() for place in range(0, len(spelt), width))
+    redactor = Redactor([secret])
+    assert redactor.text(f"key: {wrapped}.") == f"key: {redactor.mark(secret)}."
 
 
 def test_a_tag_inside_a_secret_hides_nothing(redactor: Redactor) -> None:

@@ -8,8 +8,10 @@ import hashlib
 import json
 import multiprocessing
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,13 +70,22 @@ def test_statements_are_not_counted_as_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("replicas", "told"),
-    [([], "no replicas"), ([(0, None, True), (9, 1.25, True)], "1.2 s"), ([(0, 0.1, True), (0, None, False)], None)],
+    [
+        ([], "no replicas"),
+        ([(0, None, 9.0, True), (0, 1.25, 99.0, True)], "0.0 s"),
+        ([(0, None, 9.0, True), (8_000_000, 1.25, 0.1, True)], "1.2 s, 8.0 MB"),
+        ([(0, 0.1, 0.1, True), (8_000_000, 1.25, 99.0, True)], "8.0 MB"),
+        ([(0, 0.1, 0.1, True), (None, None, None, False)], None),
+    ],
 )
 def test_the_lag_told_is_that_of_the_replica_furthest_behind(
-    replicas: list[tuple[int, float | None, bool]], told: str | None, tmp_path: Path
+    replicas: list[tuple[int | None, float | None, float | None, bool]], told: str | None, tmp_path: Path
 ) -> None:
-    """An idle one is not behind; with one that may not be seen the whole is unknown."""
-    lags = [{"lag_s": lag_of(behind, lag, seen=seen)} for behind, lag, seen in replicas]
+    """An idle one is not behind; of one that fell silent the bytes tell; with one that may not be seen nothing does."""
+    lags = [
+        {"lag_s": lag_of(behind, lag, silent, seen=seen), "behind_bytes": behind}
+        for behind, lag, silent, seen in replicas
+    ]
     stem = write(tmp_path, FIRST, notebook(replicas=lags))
     assert card_of(tmp_path, "2026-03-01", stem, (".ipynb",)).lag == told
 
@@ -237,6 +248,23 @@ def test_a_record_that_somebody_edited_is_a_row_like_any_other(broken: bytes, tm
     (tmp_path / "2026-03-01" / f"{stem}.ipynb").write_bytes(broken)
     (tmp_path / "2026-03-01" / f"{stem}.manifest.json").write_bytes(broken)
     assert stems(page_of(tmp_path)) == [stem]
+
+
+@pytest.mark.parametrize("change", [lambda rows: "no rows", lambda rows: rows[1:], lambda rows: [{}, *rows[1:]]])
+def test_kept_cards_that_are_not_all_there_are_read_anew(
+    change: Callable[[list[Any]], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a day in which nothing changed, too: no run is missing from the first page, nor from that of its day."""
+    monkeypatch.setattr(shelf, "SETTLED_NS", -1)
+    all_of_them = [write(tmp_path, FIRST + timedelta(minutes=minute)) for minute in range(3)]
+    page_of(tmp_path)
+    kept = tmp_path / "index" / "2026-03-01.json"
+    whole = kept.read_bytes()
+    kept.write_text(json.dumps({"version": shelf.VERSION, "rows": change(json.loads(whole)["rows"])}))
+    (tmp_path / "index" / "2026-03-01.html").unlink()
+    assert stems(page_of(tmp_path)) == all_of_them[::-1]
+    assert stems((tmp_path / "index" / "2026-03-01.html").read_text()) == all_of_them[::-1]
+    assert kept.read_bytes() == whole
 
 
 @pytest.mark.parametrize("rows", [[{"parameters": []}], [7], {}])

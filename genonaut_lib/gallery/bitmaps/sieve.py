@@ -49,14 +49,14 @@ class Sieve:
         Where the first windows hold nothing, and a few of the groups say why, the others are not looked at in
         any window that these few rule out as well: popular tags that never meet would cost all their bitmaps.
         """
-        first: Sieve | None = None
+        first, has_looked = None, False
         for windows in self._batches(picker, total=total):
             if picker.full and not total:
                 break
             async for window, words in self.words(windows, first):
                 picker.see(window, words)
-            if first is None and not picker.counted:
-                first = await self._narrowed(windows[0])
+            if not has_looked and not picker.counted:
+                first, has_looked = await self._narrowed(windows[0]), True
             yield
 
     def _batches(self, picker: Picker, *, total: bool) -> Iterator[Sequence[Window]]:
@@ -66,19 +66,19 @@ class Sieve:
         windows = in_order(0, chunks, descending=turn)
         return iter([part for part in (windows[:1], windows[1:]) if part])
 
-    async def _narrowed(self, window: Window) -> Sieve:
-        """Return a sieve by those groups that leave nothing of a window, or this one if they are not fewer."""
+    async def _narrowed(self, window: Window) -> Sieve | None:
+        """Return a sieve by those groups that leave nothing of a window, None if they are not fewer."""
         if len(self.filter.groups) <= MOST_BLOCKERS:
-            return self
+            return None
         folds = await self._folds([window])
         places = folds[window].blockers(MOST_BLOCKERS)
         groups = tuple(self.filter.groups[place] for place in places)
-        return replace(self, filter=replace(self.filter, groups=groups, excluded=Operand())) if places else self
+        return replace(self, filter=replace(self.filter, groups=groups, excluded=Operand())) if places else None
 
     async def words(self, windows: Sequence[Window], first: Sieve | None = None) -> AsyncIterator[tuple[Window, Words]]:
         """Yield each window in which something may match, with the bits of what does; `first` lets less through."""
         possible = [window for window in windows if not self.filter.rules_out(window)]
-        if first is not None and first is not self:
+        if first is not None:
             possible = [window async for window, words in first.words(possible) if words.any()]
         at_once = max(1, STRIPS_AT_ONCE // len(self.filter.tag_nos))
         for part in parts_of(possible, at_once):

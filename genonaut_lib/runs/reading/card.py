@@ -12,6 +12,7 @@ from typing import Any
 
 from genonaut_lib.runs.reading import showings
 from genonaut_lib.runs.reading.showings import child
+from genonaut_lib.runs.record_file import read_record
 from genonaut_lib.runs.records import links
 from genonaut_lib.runs.records.manifest import MANIFEST
 
@@ -63,7 +64,7 @@ class Card:
 def card_of(folder: Path, day: str, stem: str, endings: tuple[str, ...]) -> Card:
     """Return the card of the run whose files are `<folder>/<day>/<stem>` and an ending each; raise OSError."""
     sealed = _manifest(folder / day / f"{stem}{MANIFEST}") if MANIFEST in endings else {}
-    record = _json(folder / day / f"{stem}.ipynb") if ".ipynb" in endings else {}
+    record = notebook_of(folder / day / f"{stem}.ipynb") if ".ipynb" in endings else {}
     said, timed = child(record, "metadata", "genonaut"), child(record, "metadata", "papermill")
     began = moment_of(sealed.get("started_at") or timed.get("start_time"))
     ended = moment_of(sealed.get("ended_at") or timed.get("end_time"))
@@ -78,7 +79,7 @@ def card_of(folder: Path, day: str, stem: str, endings: tuple[str, ...]) -> Card
         outcome=_text(sealed.get("outcome") or said.get("status")) or "unknown",
         actor=_text(sealed.get("actor")),
         started_at=None if began is None else began.isoformat(),
-        seconds=(ended - began).total_seconds() if began is not None and ended is not None else None,
+        seconds=seconds_between(began, ended),
         parameters=_parameters(timed),
         why=_why(child(said, "failure")),
         examined=showings.examined_rows(shown),
@@ -100,19 +101,26 @@ def moment_of(value: Any) -> datetime | None:
         return None
 
 
+def seconds_between(began: datetime | None, ended: datetime | None) -> float | None:
+    """Return how long something took, None where one of both times is unknown."""
+    return (ended - began).total_seconds() if began is not None and ended is not None else None
+
+
+def notebook_of(path: Path) -> Mapping[str, Any]:
+    """Return an executed notebook, nothing where there is none; raise OSError.
+
+    One that somebody edited until it is no JSON tells nothing either; `runs verify` names it.
+    """
+    try:
+        return read_record(path) or {}
+    except (ValueError, RecursionError):
+        return {}
+
+
 def _manifest(path: Path) -> Mapping[str, Any]:
     """Return what was sealed of a run, nothing where the manifest is not sound: what it says then is no one's word."""
     link = links.sound(path.read_bytes())
     return link.content if link is not None and link.run_id is not None else {}
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        # A file that somebody edited is shown as a run of which nothing is known; `runs verify` names it.
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _notebook_in(stem: str) -> str | None:
@@ -133,14 +141,24 @@ def _why(failure: Mapping[str, Any]) -> str:
 
 
 def _lag(replicas: Any) -> str | None:
-    """Return how far replicas were behind when the run ended, by what the record says of each; None is unknown."""
+    """Return how far replicas were behind when the run ended, by what the record says of each; None is unknown.
+
+    Time is what a replica reported last; bytes are the primary's own, and tell of one whose replay stands still.
+    """
     if not isinstance(replicas, list):
         return None
-    lags = [found.get("lag_s") for found in showings.objects(replicas)]
-    known = [lag for lag in lags if isinstance(lag, int | float) and not isinstance(lag, bool)]
     if not replicas:
         return "no replicas"
-    return f"{max(known):.1f} s" if known and len(known) == len(replicas) else None
+    lag, behind = (_largest(replicas, name) for name in ("lag_s", "behind_bytes"))
+    told = [] if lag is None else [f"{lag:.1f} s"]
+    return ", ".join([*told, f"{behind / 1e6:,.1f} MB"] if behind else told) or None
+
+
+def _largest(replicas: list[Any], name: str) -> float | None:
+    """Return the largest of a figure that each replica has, None where it is unknown of one."""
+    found = [one.get(name) for one in showings.objects(replicas)]
+    known = [figure for figure in found if isinstance(figure, int | float) and not isinstance(figure, bool)]
+    return max(known) if known and len(known) == len(replicas) else None
 
 
 def _text(value: Any) -> str | None:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from genonaut_lib.runs.reading import showings
-from genonaut_lib.runs.reading.card import moment_of
+from genonaut_lib.runs.reading.card import moment_of, notebook_of, seconds_between
 from genonaut_lib.runs.reading.showings import Showing, cells, child, objects, text_of
-from genonaut_lib.runs.record_file import read_record
 from genonaut_lib.runs.record_view import Record
 
 MANIFEST_FIELDS = (
@@ -85,7 +84,7 @@ def told_by(folder: Path, record: Record) -> Told:
     path = None if record.row is None or record.row.output_path is None else Path(record.row.output_path)
     if content.get("output"):
         path = folder / str(content["output"])
-    notebook = _notebook(path) if path is not None else {}
+    notebook = notebook_of(path) if path is not None else {}
     return Told(record.run_id, content, notebook, record.parameters)
 
 
@@ -113,14 +112,6 @@ def _of_row(record: Record) -> Mapping[str, Any]:
     return {**vars(row), "outcome": row.state, "started_at": row.started_at.isoformat(), "ended_at": ended}
 
 
-def _notebook(path: Path) -> Mapping[str, Any]:
-    try:
-        return read_record(path) or {}
-    except ValueError:
-        # Somebody edited it; `runs show` says so.
-        return {}
-
-
 def _pairs(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Pair, ...]:
     return tuple(Pair(name, before.get(name), after.get(name)) for name in dict.fromkeys([*before, *after]))
 
@@ -132,8 +123,7 @@ def _figures(shown: list[Showing]) -> dict[str, str]:
 
 
 def _seconds(content: Mapping[str, Any]) -> float | None:
-    began, ended = moment_of(content.get("started_at")), moment_of(content.get("ended_at"))
-    return (ended - began).total_seconds() if began is not None and ended is not None else None
+    return seconds_between(moment_of(content.get("started_at")), moment_of(content.get("ended_at")))
 
 
 def _cells(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[CellDiff, ...]:

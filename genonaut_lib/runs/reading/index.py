@@ -7,16 +7,14 @@ are for reading; what proves a record is the chain. An update looks only at days
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
-import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from jinja2 import TemplateError
 
 from genonaut_lib.errors import GenonautError, RecordsBusy
+from genonaut_lib.runs import file_lock
 from genonaut_lib.runs.reading import pages, shelf
 from genonaut_lib.runs.reading.pages import Place
 from genonaut_lib.runs.reading.shelf import PAGES, Shelf
@@ -30,7 +28,6 @@ NEWEST = 500
 INDEX = "index.html"
 LOCK = "lock"
 LOCK_WAIT_S = 5.0
-_LOOK_S = 0.02
 _WHATEVER_LIES_THERE = (
     OSError, GenonautError, TemplateError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
     ValueError,
@@ -49,10 +46,10 @@ def update(folder: Path, redactor: Redactor, *, anew: bool = False) -> Path:
     with _locked(folder):
         for swept in (folder, folder / PAGES):
             sweep(swept)
-        found = shelf.look(folder, redactor, anew=anew)
+        found = shelf.look(folder, redactor, NEWEST, anew=anew)
         _write_days(found, redactor)
         place = Place("Runs", folder.name, "")
-        text = pages.index_page(place, found.newest(NEWEST), found.days, _retired(folder))
+        text = pages.index_page(place, found.newest, found.days, _retired(folder))
         write_atomically(folder / INDEX, redactor.text(text).encode())
         shelf.keep(found, redactor)
     return folder / INDEX
@@ -68,8 +65,8 @@ def keep_up(folder: Path, redactor: Redactor) -> None:
 
 def _write_days(found: Shelf, redactor: Redactor) -> None:
     for day in found.days:
-        if day.name in found.read:
-            text = pages.day_page(Place(f"Runs of {day.name}", found.folder.name, "../"), found.cards(day.name), day)
+        if day.name in found.anew:
+            text = pages.day_page(Place(f"Runs of {day.name}", found.folder.name, "../"), found.anew[day.name], day)
             write_atomically(_page(found.folder, day.name), redactor.text(text).encode())
     for name in found.gone:
         _page(found.folder, name).unlink(missing_ok=True)
@@ -90,22 +87,6 @@ def _retired(folder: Path) -> int:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of the pages for a block; the chain's own is left to those who seal."""
-    opened = os.open(folder / PAGES / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        _take(opened)
+    busy = RecordsBusy("Another process renews the index.", hint="The next run renews it.")
+    with file_lock.held(folder / PAGES / LOCK, LOCK_WAIT_S, busy):
         yield
-    finally:
-        os.close(opened)
-
-
-def _take(opened: int) -> None:
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise RecordsBusy("Another process renews the index.", hint="The next run renews it.") from None
-            time.sleep(_LOOK_S)
-        else:
-            return

@@ -12,7 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ VERSION = 1
 SETTLED_NS = 2_000_000_000
 """The time of a folder tells changes apart only once it lies so far back."""
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
-_FIELDS = {field.name for field in fields(Card)}
+_FIELDS = {one.name for one in fields(Card)}
 
 
 @dataclass(frozen=True)
@@ -52,67 +52,86 @@ class Day:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Every day of an environment, newest first, and the cards of those that were read anew."""
+    """Every day of an environment, newest first, the newest cards of all, and those of each day that is shown anew."""
 
     folder: Path
     days: tuple[Day, ...]
-    read: Mapping[str, tuple[Card, ...]]
+    newest: tuple[Card, ...]
+    anew: Mapping[str, tuple[Card, ...]]
     gone: tuple[str, ...] = ()
 
-    def cards(self, day: str) -> tuple[Card, ...]:
-        """Return the cards of a day, newest first."""
-        return self.read[day] if day in self.read else _kept_cards(self.folder, day)
 
-    def newest(self, count: int) -> list[Card]:
-        """Return the newest cards of all."""
-        found: list[Card] = []
-        for day in self.days:
-            if len(found) >= count:
-                break
-            found += self.cards(day.name)
-        return found[:count]
+def look(folder: Path, redactor: Redactor, newest: int, *, anew: bool = False) -> Shelf:
+    """Return the runs below an environment's folder, with the `newest` so many cards of all.
 
-
-def look(folder: Path, redactor: Redactor, *, anew: bool = False) -> Shelf:
-    """Return the runs below an environment's folder; `anew` reads every record, whatever is kept. Raises OSError."""
+    With `anew` every record is read, whatever is kept. Raises OSError.
+    """
     kept = {} if anew else _kept_days(folder)
     names = sorted((path.name for path in folder.iterdir() if _DAY.match(path.name) and path.is_dir()), reverse=True)
-    days, read = [], {}
+    reader, days = _Reader(folder, redactor, anew), []
     for name in names:
         modified = _settled(folder / name)
         day = kept.get(name)
         if day is None or modified is None or day.modified_ns != modified or not _cards_path(folder, name).exists():
-            read[name] = _read_day(folder, name, redactor, anew=anew)
-            day = Day(name, dict(Counter(card.outcome for card in read[name])), modified)
+            day = Day(name, dict(Counter(card.outcome for card in reader.read(name))), modified)
         days.append(day)
     found = _neighboured([day for day in days if day.runs])
     for day in found:
         before = kept.get(day.name)
         if before is not None and (before.previous, before.following) != (day.previous, day.following):
-            read.setdefault(day.name, _kept_cards(folder, day.name))
+            reader.found[day.name] = reader.cards(day)
+    shown = reader.newest(found, newest)
     gone = {*kept, *names} - {day.name for day in found}
-    return Shelf(folder, found, {name: cards for name, cards in read.items() if name not in gone}, tuple(sorted(gone)))
+    renewed = {name: cards for name, cards in reader.found.items() if name not in gone}
+    return Shelf(folder, found, shown, renewed, tuple(sorted(gone)))
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Takes the cards of days from what is kept, or from the records; `found` has the days to be shown anew."""
+
+    folder: Path
+    redactor: Redactor
+    anew: bool
+    found: dict[str, tuple[Card, ...]] = field(default_factory=dict)
+
+    def read(self, day: str) -> tuple[Card, ...]:
+        """Return the cards of a day, newest first; those whose record is sealed and the same are taken as they are."""
+        kept = () if self.anew else _kept_cards(self.folder, day) or ()
+        known = {card.stem: card for card in kept if card.is_sealed}
+        made = []
+        for stem, endings in _stems(self.folder / day).items():
+            card = known.get(stem)
+            if card is None or card.endings != endings:
+                card = _card(self.folder, Card(day, stem, endings), self.redactor)
+            made.append(card)
+        self.found[day] = tuple(sorted(made, key=lambda card: card.stem, reverse=True))
+        return self.found[day]
+
+    def cards(self, day: Day) -> tuple[Card, ...]:
+        """Return the cards of a day, newest first, read anew where what is kept is not all that was counted."""
+        if day.name in self.found:
+            return self.found[day.name]
+        kept = _kept_cards(self.folder, day.name)
+        return kept if kept is not None and len(kept) == day.runs else self.read(day.name)
+
+    def newest(self, days: Iterable[Day], count: int) -> tuple[Card, ...]:
+        """Return the newest cards of all."""
+        found: list[Card] = []
+        for day in days:
+            if len(found) >= count:
+                break
+            found += self.cards(day)
+        return tuple(found[:count])
 
 
 def keep(shelf: Shelf, redactor: Redactor) -> None:
     """Write down what was read, so that the next update need not; raise OSError. The days come last: they vouch."""
-    for name, cards in shelf.read.items():
+    for name, cards in shelf.anew.items():
         _write(_cards_path(shelf.folder, name), (vars(card) for card in cards), redactor)
     for name in shelf.gone:
         _cards_path(shelf.folder, name).unlink(missing_ok=True)
     _write(shelf.folder / PAGES / "days.json", (vars(day) for day in shelf.days), redactor)
-
-
-def _read_day(folder: Path, day: str, redactor: Redactor, *, anew: bool) -> tuple[Card, ...]:
-    """Return the cards of a day, newest first; those whose record is sealed and the same are taken as they are."""
-    known = {} if anew else {card.stem: card for card in _kept_cards(folder, day) if card.is_sealed}
-    made = []
-    for stem, endings in _stems(folder / day).items():
-        card = known.get(stem)
-        if card is None or card.endings != endings:
-            card = _card(folder, Card(day, stem, endings), redactor)
-        made.append(card)
-    return tuple(sorted(made, key=lambda card: card.stem, reverse=True))
 
 
 def _card(folder: Path, bare: Card, redactor: Redactor) -> Card:
@@ -153,7 +172,7 @@ def _neighboured(days: list[Day]) -> tuple[Day, ...]:
 
 
 def _kept_days(folder: Path) -> dict[str, Day]:
-    rows = _loaded(folder / PAGES / "days.json")
+    rows = _loaded(folder / PAGES / "days.json") or []
     try:
         # A name leads to files that are removed with their day, so it must be one of ours.
         return {row["name"]: Day(**row) for row in rows if isinstance(row["counts"], dict) and _DAY.match(row["name"])}
@@ -162,22 +181,24 @@ def _kept_days(folder: Path) -> dict[str, Day]:
         return {}
 
 
-def _kept_cards(folder: Path, day: str) -> tuple[Card, ...]:
+def _kept_cards(folder: Path, day: str) -> tuple[Card, ...] | None:
+    """Return the cards that were kept of a day, None where there are none that can be used."""
     rows = _loaded(_cards_path(folder, day))
-    whole = all(set(row) == _FIELDS and isinstance(row["endings"], list) for row in rows)
-    return tuple(Card(**{**row, "endings": tuple(row["endings"])}) for row in rows) if whole else ()
+    if rows is None or not all(set(row) == _FIELDS and isinstance(row["endings"], list) for row in rows):
+        return None
+    return tuple(Card(**{**row, "endings": tuple(row["endings"])}) for row in rows)
 
 
-def _loaded(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a file that was kept, none where it is not there or not ours."""
+def _loaded(path: Path) -> list[dict[str, Any]] | None:
+    """Return the rows of a file that was kept, None where it is not there or not ours."""
     try:
         found = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError, RecursionError):
-        return []
+        return None
     if not isinstance(found, dict) or found.get("version") != VERSION:
-        return []
+        return None
     rows = found.get("rows")
-    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else []
+    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None
 
 
 def _write(path: Path, rows: Iterable[Mapping[str, Any]], redactor: Redactor) -> None:

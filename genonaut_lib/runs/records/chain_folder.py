@@ -11,15 +11,14 @@ chain.lock              held while a link is appended
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from genonaut_lib.errors import InvalidInput, RecordsBusy
+from genonaut_lib.runs import file_lock
 from genonaut_lib.runs.records import links
 from genonaut_lib.runs.records.links import Link
 from genonaut_lib.runs.records.manifest import canonical, manifest_path
@@ -27,7 +26,6 @@ from genonaut_lib.runs.records.signing import SigningKey, Trust, public_keys
 
 CHAIN, HEAD, WAITING, KEYS, LOCK = "chain.jsonl", "chain.head.json", "chain.waiting", "chain.keys", "chain.lock"
 LOCK_WAIT_S = 60.0
-_LOOK_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,9 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
         return
     if not shared:
         folder.mkdir(parents=True, exist_ok=True)
-    opened = os.open(folder / LOCK, os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        _take(opened, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    busy = RecordsBusy(hint="Look for a genonaut process that hangs; its end gives the lock back.")
+    with file_lock.held(folder / LOCK, LOCK_WAIT_S, busy, shared=shared):
         yield
-    finally:
-        os.close(opened)
 
 
 def read_lines(folder: Path) -> Lines:
@@ -183,20 +178,6 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.close(opened)
     draft.replace(path)
     _sync_folder(path.parent)
-
-
-def _take(opened: int, how: int) -> None:
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(opened, how | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                hint = "Look for a genonaut process that hangs; its end gives the lock back."
-                raise RecordsBusy(hint=hint) from None
-            time.sleep(_LOOK_S)
-        else:
-            return
 
 
 def _waiting_path(folder: Path, link: Link) -> Path:

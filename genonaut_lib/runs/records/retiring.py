@@ -17,7 +17,8 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import InvalidSettings
 from genonaut_lib.migration import ledger
-from genonaut_lib.migration.phases import BY_NOTEBOOK, SchemaPhase
+from genonaut_lib.migration.phases import BY_NOTEBOOK
+from genonaut_lib.migration.phases.base import is_point_of_no_return
 from genonaut_lib.run_settings import RecordSettings
 from genonaut_lib.runs.records import chain
 from genonaut_lib.runs.records.audit import record_files
@@ -94,9 +95,7 @@ def files_of(folder: Path, link: Link) -> list[Path]:
 
 def lasting_notebooks() -> frozenset[str]:
     """Return the notebooks whose runs are never let go: what they do cannot be undone, or undoes what others did."""
-    phases = {name: phase for name, phase in BY_NOTEBOOK.items() if isinstance(phase, SchemaPhase)}
-    final = {name for name, phase in phases.items() if any(not step.reversible for step in phase.actions())}
-    return frozenset({*final, ROLL_BACK})
+    return frozenset({ROLL_BACK, *(name for name, phase in BY_NOTEBOOK.items() if is_point_of_no_return(phase))})
 
 
 def _require_known(policy: RecordSettings) -> None:
