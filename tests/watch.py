@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from genonaut_lib.db.engine import Connection
@@ -47,3 +49,12 @@ class Watch:
             if wanted(reasons) and late <= 0:
                 return reasons
             assert late < 0, f"{late:.1f} s late: {reasons}"
+
+
+@contextmanager
+def beside(work: Callable[[], object]) -> Iterator[None]:
+    """Carry `work` out beside the block, which brings it to its end; what it raises is raised then."""
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        yield
+        working.result(timeout=30)

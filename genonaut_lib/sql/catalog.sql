@@ -137,12 +137,13 @@ where xact_start < now() - interval '1 minute' and pid <> pg_backend_pid() and d
 order by xact_start;
 
 -- name: lock_holders
--- Other sessions that hold a lock on a gallery table.
+-- Other sessions that hold a lock on a gallery table. A copy of this database has tables of the same ids.
 select distinct a.pid, coalesce(a.usename, a.backend_type), coalesce(a.application_name, ''),
        coalesce(a.state, a.backend_type), coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::int,
        left(coalesce(a.query, ''), 120)
 from pg_locks l join pg_stat_activity a on a.pid = l.pid
 where l.granted and l.pid <> pg_backend_pid()
+  and l.database = (select oid from pg_database where datname = current_database())
   and l.relation in (to_regclass('content_items'), to_regclass('content_items_auto'),
                      to_regclass('content_items_all'), to_regclass('content_tags'))
 order by a.pid;

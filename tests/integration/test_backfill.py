@@ -232,7 +232,8 @@ def test_as_many_workers_work_as_were_asked_for(unlinked: Connection, settings: 
     start = threading.Thread(target=lambda: run(unlinked, slow, settings, **knobs))
     start.start()
     busy = "select count(*) from pg_stat_activity where query like '%pg_sleep(0.1)%' and state = 'active'"
-    assert eventually(lambda: count(unlinked, busy + " and pid <> pg_backend_pid()") == 3)
+    busy += " and datname = current_database() and pid <> pg_backend_pid()"
+    assert eventually(lambda: count(unlinked, busy) == 3)
     start.join()
 
 
@@ -324,7 +325,7 @@ def test_tags_taken_away_by_a_writer_in_flight_do_not_come_back(
         writer.execute("update content_items set tags = '{}' where id = 75")
         started = threading.Thread(target=run, args=(unlinked, JUNCTION, settings))
         started.start()
-        waits = "select count(*) from pg_locks where not granted"
+        waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
         assert eventually(lambda: count(unlinked, waits) > 0 or not started.is_alive())
     started.join()
     assert compare_junction(context).mismatches == ()

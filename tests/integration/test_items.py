@@ -258,8 +258,8 @@ def test_writers_of_one_item_leave_what_the_last_of_them_wrote(place: Writing) -
 def waits(connection: Connection, how: str = "transactionid") -> None:
     """Return once a session waits for another one's transaction, or for a lock of that kind."""
     asked = (
-        "select count(*) from pg_locks where not granted and locktype = %s"
-        " and (database is null or database = (select oid from pg_database where datname = current_database()))"
+        "select count(*) from pg_locks l join pg_stat_activity a using (pid)"
+        " where not l.granted and l.locktype = %s and a.datname = current_database()"
     )
     deadline = time.monotonic() + PATIENCE_S
     while connection.execute(asked, [how]).fetchone() == (0,):

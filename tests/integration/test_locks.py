@@ -7,12 +7,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
 from psycopg import conninfo, errors, sql
 
+from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.locks import Manner, Waiting, blockers, run_ddl
 from genonaut_lib.db.statements import Block, block
@@ -23,6 +24,7 @@ from genonaut_lib.migration.phases import Context
 from genonaut_lib.migration.phases.attach_partitions import AttachPartitions
 from genonaut_lib.migration.runner import apply_plan, verify_phase
 from genonaut_lib.settings import DatabaseSettings, Settings
+from tests.databases import database, settings_of
 from tests.factories import Gallery
 from tests.migration.test_phases import apply_before
 
@@ -213,6 +215,20 @@ def test_ddl_behind_a_reader_that_stays_gives_up_in_its_budget(
             run_ddl(connection, ADD_COLUMN, few)
     assert max(seconds) < LONGEST_WAIT_S
     assert connection.execute("show lock_timeout").fetchone() == before
+
+
+def test_sessions_on_a_copy_of_the_gallery_are_not_in_the_way(
+    connection: Connection, gallery: Gallery, admin_url: str, adopted: str
+) -> None:
+    """The same server, the same ids of tables, another database."""
+    table = "select 'content_items'::regclass::oid"
+    with (
+        database(admin_url, adopted) as name,
+        closing(engine.connect(settings_of(admin_url, name))) as other,
+        held(other, READ),
+    ):
+        assert other.execute(table).fetchone() == connection.execute(table).fetchone()
+        assert blockers(connection) == []
 
 
 def test_a_session_that_queues_ahead_is_named_too(

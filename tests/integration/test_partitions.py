@@ -157,7 +157,7 @@ def test_a_killed_detach_is_finished_by_the_next_start(
         wait_for(lambda: PENDING.holds(context.connection))
         context.connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where query like 'alter table content_items_all detach%concurrently'"
+            " where query like 'alter table content_items_all detach%concurrently' and datname = current_database()"
         )
         thread.join()
     assert [isinstance(error, psycopg.OperationalError) for error in ended] == [True]

@@ -1,10 +1,11 @@
-"""Back-pressure from replicas, slots, the archiver and autovacuum: faults a test's own servers are made for."""
+"""Back-pressure from replicas, slots, the archiver, autovacuum and WAL: what only a server of a test's own shows."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from genonaut_lib.migration.pressure import Pressure, Reason
 from genonaut_lib.migration_settings import PressureSettings
 from genonaut_lib.runs import replication
 from tests import servers
-from tests.watch import Watch
+from tests.watch import Watch, beside
 
 MIB = 1024 * 1024
 OPTIONS = {
@@ -72,6 +73,27 @@ def watch(connection: Connection, **settings: object) -> Watch:
 def write(connection: Connection, mib: int = 1) -> None:
     """Write WAL, and see it on disk."""
     connection.execute("select pg_logical_emit_message(true, 'test', repeat('x', %s))", [mib * MIB])
+
+
+def test_a_rate_of_wal_over_its_limit_pauses_until_it_falls(primary: Connection, url: str) -> None:
+    """Real WAL, some 20 MB of it a second."""
+    observed = watch(primary, wal_mb_per_s=5)
+    enough = threading.Event()
+
+    def write_on() -> None:
+        with servers.session(url) as writer:
+            while not enough.wait(0.05):
+                write(writer)
+
+    observed.require_calm()
+    with beside(write_on):
+        try:
+            reason = observed.require_pause("wal_rate", time.monotonic())
+        finally:
+            enough.set()
+    observed.require_going_on(time.monotonic())
+    assert reason.value is not None
+    assert reason.value > 5
 
 
 @contextlib.contextmanager

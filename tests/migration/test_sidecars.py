@@ -96,7 +96,10 @@ def test_a_row_written_while_the_drop_waits_is_not_dropped(
         add(writer, "content_items_more", items[ContentSource.REGULAR])
         undoing = threading.Thread(target=undo)
         undoing.start()
-        waiting = "select count(*) from pg_locks where not granted and relation = 'content_items_more'::regclass"
+        waiting = (
+            "select count(*) from pg_locks join pg_stat_activity using (pid)"
+            " where not granted and relation = 'content_items_more'::regclass and datname = current_database()"
+        )
         while writer.execute(waiting).fetchone() == (0,):
             assert undoing.is_alive()
     undoing.join()

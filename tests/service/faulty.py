@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -24,6 +22,7 @@ from genonaut_lib.settings import Settings, load_settings
 from tests import databases
 from tests.gallery import built
 from tests.gallery.served import LEAST_SHARE
+from tests.service.running import stopped
 from tests.service.served import Served
 
 ENVIRONMENT = "test"
@@ -61,14 +60,8 @@ class Database:
     @contextmanager
     def hung(self) -> Iterator[None]:
         """Stop every process of the server without ending it, for a block."""
-        processes = self._processes()
-        for process in processes:
-            process.suspend()
-        try:
+        with stopped(*self._processes()):
             yield
-        finally:
-            for process in reversed(processes):
-                process.resume()
 
     def _processes(self) -> list[psutil.Process]:
         pid = int((self.state / ENVIRONMENT / "postgres" / "postmaster.pid").read_text().splitlines()[0])
@@ -162,7 +155,3 @@ def seconds_until_answered(service: Served) -> float:
         assert time.monotonic() - started < 30, response.text
         time.sleep(0.05)
     return time.monotonic() - started
-
-
-def send(process_id: int, signal_number: signal.Signals) -> None:
-    os.kill(process_id, signal_number)

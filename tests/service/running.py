@@ -75,13 +75,6 @@ def stopped(*processes: psutil.Process) -> Iterator[None]:
             process.resume()
 
 
-def server_of(connection: Connection) -> list[psutil.Process]:
-    """Return the processes of the database server behind a session, the one that starts the others first."""
-    postmaster = psutil.Process(connection.info.backend_pid).parent()
-    assert postmaster is not None
-    return [postmaster, *postmaster.children(recursive=True)]
-
-
 def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:
     """Wait until something holds; fail when it does not within so many seconds."""
     deadline = time.monotonic() + seconds

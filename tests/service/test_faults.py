@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import httpx
 import psycopg
 import pytest
 
 from tests.service.faulty import RECOVERS_S, Database, database, locked, page, problem, seconds_until_answered
+from tests.service.running import eventually
 from tests.service.served import Served, serve
 
 Waiting = Callable[[int], list[int]]
@@ -27,6 +30,8 @@ KNOBS = {
 }
 AT_ONCE_S = 1.0
 """How soon a 503 must come: the time for a session, and some for a busy machine."""
+HEALTH_S = 1.5
+"""What a check may take with the database hung: a second, and room for a busy machine."""
 
 
 def knobs(**changed: str) -> dict[str, str]:
@@ -130,6 +135,36 @@ def test_a_database_that_hangs_holds_nobody_beyond_the_deadline(service: Served,
             found = [problem(response) for response in threads.map(lambda _: page(service), range(3 * SESSIONS))]
         assert set(found) <= {(504, "deadline_exceeded"), (503, "pool_full"), (503, "database_unavailable")}
     assert seconds_until_answered(service) < RECOVERS_S
+
+
+def test_a_database_that_hangs_is_down_within_the_second(service: Served, own: Database) -> None:
+    """However often one asks meanwhile; neither is the service ready. Both recover with the database."""
+    assert service.client.get("/health").status_code == 200
+    with own.hung():
+        checks = [told_health(service, path) for path in ("/health", "/health", "/ready", "/health")]
+    assert [answer.status_code for answer, _ in checks] == [503] * 4
+    assert max(seconds for _, seconds in checks) < HEALTH_S
+    states = {name: one["state"] for name, one in checks[0][0].json()["dependencies"].items() if name != "redis"}
+    assert states == {"database": "down", "statistics": "unknown", "bitmaps": "unknown"}
+    assert checks[2][0].json()["code"] == "not_ready"
+    eventually(lambda: service.client.get("/health").status_code == 200)
+    eventually(lambda: service.client.get("/ready").status_code == 200)
+
+
+def told_health(service: Served, path: str) -> tuple[httpx.Response, float]:
+    started = time.monotonic()
+    answer = service.client.get(path)
+    return answer, time.monotonic() - started
+
+
+def test_the_service_ends_though_its_database_hangs(own: Database) -> None:
+    """A check that waits for the database does not keep the process from ending."""
+    with serve(own.settings, **knobs()) as service:
+        assert page(service).status_code == 200
+        with own.hung():
+            assert service.client.get("/health").status_code == 503
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(20) is not None
 
 
 def test_a_statement_over_its_time_is_ended(service: Served, own: Database) -> None:
