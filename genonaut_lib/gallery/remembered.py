@@ -1,8 +1,8 @@
 """Choices of the planner, remembered for as long as it would choose the same.
 
 A page is asked for again and again while somebody reloads it or others look at the same filter, and choosing for
-twenty tags takes 0.2 ms. What is remembered is how to ask, never what was found: a choice counts
-as long as all that it rests on is what it was.
+twenty tags takes 0.2 ms. What is remembered is how to ask, never what was found: a choice counts as long as all that
+it rests on is what it was.
 """
 
 from __future__ import annotations

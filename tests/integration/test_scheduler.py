@@ -324,16 +324,17 @@ WORK = "import time\nprint('at work', flush=True)\ntime.sleep(60)"
 
 
 def prepare(stage: Stage, name: str, *cells: str) -> None:
-    """Make a sequence that was last due an hour ago, as far as anybody knows, and is caught up with."""
+    """Make an hourly sequence that was due half an hour ago, as nobody saw, and is not due again while a test runs."""
     notebook = stage.notebook(name, *cells)
-    content = {"cron": "0 * * * *", "catch_up": "once", "steps": [notebook]}
+    due = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=30)
+    cron = f"{due.minute} * * * *"
+    content = {"cron": cron, "catch_up": "once", "steps": [notebook]}
     (stage.root / "params" / "pipelines.yaml").write_text(json.dumps({name: content}))
-    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
     with engine.connect(stage.settings) as connection:
         connection.execute(
             "insert into workbench.scheduled_runs (pipeline, due_at, times, state, scheduler_id, host, process_id)"
-            " values (%s, %s, '0 * * * * UTC', 'baseline', gen_random_uuid(), 'h', 1)",
-            [name, hour],
+            " values (%s, %s, %s, 'baseline', gen_random_uuid(), 'h', 1)",
+            [name, due - timedelta(hours=1), f"{cron} UTC"],
         )
 
 
