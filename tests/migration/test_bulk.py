@@ -145,6 +145,15 @@ def test_both_ways_end_in_the_same_state(unlinked: Connection, context: Context)
     assert ends[0] == ends[1]
 
 
+@pytest.mark.parametrize("mode", ["online", "bulk"])
+def test_links_of_one_source_alone_are_filed_under_it(mode: str, unlinked: Connection, context: Context) -> None:
+    """Where the other source has items of the same ids, a wrong name would clash with theirs and be put right."""
+    unlinked.execute("delete from content_items")
+    phase = BackfillContentTags(mode=mode)
+    apply_plan(phase, context, phase.plan(context))
+    assert [row[1] for row in junction(unlinked)] == ["auto"] * 100
+
+
 def test_a_tag_that_stands_twice_in_an_array_is_one_relationship(
     unlinked: Connection, context: Context, gallery: Gallery
 ) -> None:

@@ -29,7 +29,7 @@ MUTANTS = (
         "batch",
         "select id, %(source)s, unnest(tags) from sorted_out where not begun",
         "select id, 'regular', unnest(tags) from sorted_out where not begun",
-        (f"{BULK_TESTS}::test_both_ways_end_in_the_same_state",),
+        (f"{BULK_TESTS}::test_links_of_one_source_alone_are_filed_under_it",),
     ),
     Mutant(
         "a retag beside the batch is overwritten from an older snapshot",
