@@ -49,7 +49,7 @@ async def unified(request: Request) -> Response:
     Pages are turned by number, or by the cursors of an answer, which skip and repeat nothing whatever is written
     meanwhile. A bad value is refused, never passed over.
     """
-    # Not by FastAPI's dependencies, which cost a noticeable part of what a page takes.
+    # Not by FastAPI's dependencies: three of them with eight parameters take 0.5 ms (2 cores, nothing else asked).
     service = service_of(request)
     caller = who.caller_of(request, service, request.query_params.get("user_id"))
     asked = parameters.parsed(request)

@@ -118,11 +118,11 @@ def test_ddl_through_the_pooler_gives_up_in_its_budget_and_names_who_is_in_the_w
 ) -> None:
     """The short timeout holds on whichever server session the statement runs."""
     few = pooled.database.model_copy(update={"lock_attempts": 2})
-    with bystanders(second_session, [READ]) as beside, held(second_session(), READ) as pid:
+    with bystanders(second_session, [READ]) as seconds, held(second_session(), READ) as pid:
         named = rf"2 attempts.*pid {pid} \(user \w+ of genonaut, idle in"
         with pytest.raises(LockNotAcquired, match=named):
             run_ddl(session, ADD_COLUMN, few)
-    assert beside.longest_wait_s < LONGEST_WAIT_S
+    assert max(seconds) < LONGEST_WAIT_S
     assert not has_column(session, "added")
     assert found_by_others(pooled) == on_a_new_session(settings)
 
@@ -182,12 +182,12 @@ def test_detaching_through_the_pooler_beside_a_reader_ends_with_it(
     apply_before(context, "attach_partitions")
     apply(context, "attach_partitions")
     with (
-        bystanders(second_session, [READ, "update content_items_auto set quality_score = 0.5"]) as beside,
+        bystanders(second_session, [READ, "update content_items_auto set quality_score = 0.5"]) as seconds,
         held(connection, "select count(*) from content_items_all", seconds=2),
     ):
         undo_phase(PHASES["attach_partitions"], context)
     assert connection.execute("select to_regclass('content_items_all')").fetchone() == (None,)
-    assert beside.longest_wait_s < LONGEST_WAIT_S
+    assert max(seconds) < LONGEST_WAIT_S
 
 
 def test_a_role_with_a_schema_of_its_own_is_refused(pooled: Settings, connection: Connection) -> None:

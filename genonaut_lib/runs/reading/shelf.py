@@ -52,12 +52,12 @@ class Day:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Every day of an environment, newest first, the newest cards of all, and those of each day that is shown anew."""
+    """Every day of an environment, newest first, the newest cards of all, and those of each day whose page is due."""
 
     folder: Path
     days: tuple[Day, ...]
     newest: tuple[Card, ...]
-    anew: Mapping[str, tuple[Card, ...]]
+    renewed: Mapping[str, tuple[Card, ...]]
     gone: tuple[str, ...] = ()
 
 
@@ -127,7 +127,7 @@ class _Reader:
 
 def keep(shelf: Shelf, redactor: Redactor) -> None:
     """Write down what was read, so that the next update need not; raise OSError. The days come last: they vouch."""
-    for name, cards in shelf.anew.items():
+    for name, cards in shelf.renewed.items():
         _write(_cards_path(shelf.folder, name), (vars(card) for card in cards), redactor)
     for name in shelf.gone:
         _cards_path(shelf.folder, name).unlink(missing_ok=True)
