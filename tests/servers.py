@@ -19,6 +19,7 @@ from genonaut_lib.db import embedded
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.settings import load_settings
 from tests.databases import server_folder
+from tests.waiting import until_found
 
 ENVIRONMENT = "test"
 
@@ -26,6 +27,13 @@ ENVIRONMENT = "test"
 def session(url: str) -> Connection:
     """Open a session in autocommit mode."""
     return psycopg.connect(url, autocommit=True)
+
+
+def wait_until_caught_up(connection: Connection) -> None:
+    """Return once every receiver has replayed what is written by now, and there is one."""
+    row = connection.execute("select pg_current_wal_lsn()").fetchone()
+    assert row is not None
+    until_found(connection, "select from pg_stat_replication having every(replay_lsn >= %s::pg_lsn)", row[0])
 
 
 @contextlib.contextmanager

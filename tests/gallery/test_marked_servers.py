@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -11,7 +10,6 @@ from datetime import timedelta
 import pytest
 
 from genonaut_lib.db import engine
-from genonaut_lib.db.engine import Connection
 from genonaut_lib.gallery.bitmaps.marked import Marked
 from genonaut_lib.gallery.bitmaps.state import probe
 from genonaut_lib.vocabulary import ContentSource
@@ -52,14 +50,6 @@ def items(view: Marked) -> set[int]:
     return {item.id for item in view.matching(EVERYTHING, {})}
 
 
-def caught_up(primary: Connection) -> None:
-    """Wait until the replica shows whatever is committed."""
-    deadline = time.monotonic() + 30
-    while not primary.execute("select from pg_stat_replication where replay_lsn = pg_current_wal_lsn()").fetchall():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_a_prepared_transaction_shows_once_it_is_committed(serving: Built) -> None:
     """It has no session any more, and is in flight all the same."""
     with reader(serving) as one, engine.connect(serving.settings) as writer:
@@ -88,14 +78,14 @@ def test_a_replica_is_asked_anew_each_time(serving: Built, url: str) -> None:
     """There the text of a snapshot does not name what is in flight, and what is kept would miss it for good."""
     with servers.replica(url) as address, closing(engine.connect(serving.settings)) as writer:
         settings = settings_of(address, serving.connection.info.dbname)
-        caught_up(serving.connection)
+        servers.wait_until_caught_up(serving.connection)
         with reader(replace(serving, settings=settings)) as one:
             writer.execute("begin")
             writer.execute(CHANGE)
             mark(serving.connection, REGULAR, 1, 2)
-            caught_up(serving.connection)
+            servers.wait_until_caught_up(serving.connection)
             before = one.view()
             writer.execute("commit")
-            caught_up(serving.connection)
+            servers.wait_until_caught_up(serving.connection)
             assert (items(before), items(one.view())) == ({1, 2}, {2})
             assert before.state.in_recovery

@@ -8,8 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from genonaut_lib.db import engine
 from genonaut_lib.migration import adoption
 from genonaut_lib.settings import Settings, load_settings
 from tests.databases import database
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 PARAMETERS = 'environment: str = ""\ndry_run: bool = True\nword: str = "none"'
@@ -65,7 +65,7 @@ class Stage:
     def record_path(self, name: str) -> Path:
         """Return the newest record of a notebook, waiting for the first one."""
         folder = self.root / "outputs"
-        wait_for(lambda: any(folder.rglob(f"[0-9]*_{name}_*.ipynb")))
+        eventually(lambda: any(folder.rglob(f"[0-9]*_{name}_*.ipynb")))
         return max(folder.rglob(f"[0-9]*_{name}_*.ipynb"), key=lambda path: path.stat().st_mtime_ns)
 
     def record(self, name: str) -> Any:
@@ -113,14 +113,6 @@ def statuses(record: Any) -> list[str]:
     tagged = ("parameters", "injected-parameters")
     cells = [cell for cell in record.cells if not set(cell.metadata.get("tags", [])) & set(tagged)]
     return [cell.metadata.papermill.status for cell in cells if cell.cell_type == "code"]
-
-
-def wait_for(happened: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until something is so; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def says(path: Path, text: str) -> bool:

@@ -29,6 +29,7 @@ from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
 from tests.factories import Gallery
 from tests.migration.test_phases import apply_before
+from tests.waiting import eventually
 
 OpenSession = Callable[[], Connection]
 UUIDS, JUNCTION = backfill_tag_uuids.TASK, backfill_content_tags.TASK
@@ -70,16 +71,6 @@ def count(connection: Connection, query: str) -> int:
     row = connection.execute(query).fetchone()  # type: ignore[arg-type]
     assert row is not None
     return int(row[0])
-
-
-def eventually(question: Callable[[], bool], seconds: float = 30) -> bool:
-    """Ask again and again, and return whether the answer was yes in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if question():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def items_in(connection: Connection) -> int:
@@ -218,7 +209,7 @@ def test_a_range_held_by_a_dying_session_holds_up_no_other(
     dying.execute("select from workbench.backfills where source = 'auto' and range_no = 2 for update")
     start = threading.Thread(target=lambda: run(unlinked, JUNCTION, settings))
     start.start()
-    assert eventually(lambda: backfill.status(unlinked, JUNCTION.name).rows_read == 250)
+    eventually(lambda: backfill.status(unlinked, JUNCTION.name).rows_read == 250)
     dying.close()
     start.join(30)
     assert backfill.status(unlinked, JUNCTION.name).complete
@@ -233,7 +224,7 @@ def test_as_many_workers_work_as_were_asked_for(unlinked: Connection, settings: 
     start.start()
     busy = "select count(*) from pg_stat_activity where query like '%pg_sleep(0.1)%' and state = 'active'"
     busy += " and datname = current_database() and pid <> pg_backend_pid()"
-    assert eventually(lambda: count(unlinked, busy) == 3)
+    eventually(lambda: count(unlinked, busy) == 3)
     start.join()
 
 
@@ -326,7 +317,7 @@ def test_tags_taken_away_by_a_writer_in_flight_do_not_come_back(
         started = threading.Thread(target=run, args=(unlinked, JUNCTION, settings))
         started.start()
         waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-        assert eventually(lambda: count(unlinked, waits) > 0 or not started.is_alive())
+        eventually(lambda: count(unlinked, waits) > 0 or not started.is_alive())
     started.join()
     assert compare_junction(context).mismatches == ()
 
@@ -364,7 +355,7 @@ def test_a_lost_session_is_opened_anew(unlinked: Connection, settings: Settings)
     ours += " and datname = current_database() and pid <> pg_backend_pid()"
     for _ in range(3):
         time.sleep(0.2)
-        assert eventually(lambda: count(unlinked, ours) > 0)
+        eventually(lambda: count(unlinked, ours) > 0)
     start.join(30)
     status = backfill.status(unlinked, JUNCTION.name)
     assert (status.complete, status.rows_read, status.rows_changed) == (True, 300, pairs_in_arrays(unlinked))
@@ -384,7 +375,7 @@ def test_a_server_that_stays_away_ends_the_backfill_as_a_sentence(
     name = unlinked.info.dbname
 
     def shut() -> None:
-        assert eventually(lambda: backfill.status(unlinked, JUNCTION.name).rows_read > 0)
+        eventually(lambda: backfill.status(unlinked, JUNCTION.name).rows_read > 0)
         allow_connections(admin_url, name, allowed=False)
         unlinked.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"

@@ -21,8 +21,8 @@ from genonaut_lib.migration.phases import Context, backfill_content_tags
 from genonaut_lib.settings import Settings
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
-from tests.integration.test_backfill import eventually
 from tests.migration.test_phases import apply_before
+from tests.waiting import eventually
 
 Command = Callable[..., Ended]
 NAME = backfill_content_tags.TASK.name
@@ -61,7 +61,7 @@ def running(settings: Settings, connection: Connection, **knobs: float) -> Itera
     """A start that has done its first batch; ended when the block is left."""
     start = Start(settings, **knobs)
     start.start()
-    assert eventually(lambda: rows_read(connection) > 0)
+    eventually(lambda: rows_read(connection) > 0)
     yield start
     control.ask(connection, NAME, "cancel")
     start.join(30)
@@ -100,7 +100,7 @@ def test_a_pause_outlives_the_process(unlinked: Connection, settings: Settings) 
     control.ask(unlinked, NAME, "pause")
     start = Start(settings)
     start.start()
-    assert eventually(lambda: bool(start.seen) and bool(start.seen[-1].held))
+    eventually(lambda: bool(start.seen) and bool(start.seen[-1].held))
     assert rows_read(unlinked) == 0
     assert "paused by" in start.seen[-1].held[0]
     control.ask(unlinked, NAME, "run")
@@ -129,9 +129,9 @@ def test_workers_and_pauses_are_retuned_while_it_runs(
 ) -> None:
     """Three workers at a second's rest become one that does not rest."""
     with running(settings, unlinked, workers=3, pause_s=1) as start:
-        assert eventually(lambda: status_of(command)["engines"][0]["workers"] == 3)
+        eventually(lambda: status_of(command)["engines"][0]["workers"] == 3)
         assert command("backfill", "set", "--workers", "1", "--pause-s", "0", "--env", "test").code == 0
-        assert eventually(lambda: rows_read(unlinked) > 100)
+        eventually(lambda: rows_read(unlinked) > 100)
         start.join(30)
     assert rows_read(unlinked) == 200
     retuned = [details for _, event, details in control.events(unlinked, NAME) if event == "retuned"]
@@ -143,7 +143,7 @@ def test_status_shows_rows_really_changed_and_the_time_left(
 ) -> None:
     """What a person asks first of a backfill."""
     with running(settings, unlinked):
-        assert eventually(lambda: status_of(command)["engines"][0]["eta_s"] is not None)
+        eventually(lambda: status_of(command)["engines"][0]["eta_s"] is not None)
         found = status_of(command)
         assert found["state"] == "running"
         assert found["rows_changed"] == 2 * found["rows_read"]

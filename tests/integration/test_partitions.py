@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 import psycopg
 import pytest
@@ -18,6 +16,7 @@ from genonaut_lib.settings import Settings
 from tests.factories import Gallery
 from tests.integration.test_locks import OpenSession, held, is_valid
 from tests.migration.test_phases import apply, apply_before
+from tests.waiting import eventually
 
 PHASE = PHASES["attach_partitions"]
 TABLE = "content_items"
@@ -127,13 +126,6 @@ def test_attaching_scans_nothing_and_builds_nothing(prepared: Context) -> None:
     assert connection.execute(files).fetchall() == before
 
 
-def wait_for(found: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_killed_detach_is_finished_by_the_next_start(
     context: Context, gallery: Gallery, second_session: OpenSession, settings: Settings
 ) -> None:
@@ -154,7 +146,7 @@ def test_a_killed_detach_is_finished_by_the_next_start(
     with held(second_session(), READ_PARENT):
         thread = threading.Thread(target=undo)
         thread.start()
-        wait_for(lambda: PENDING.holds(context.connection))
+        eventually(lambda: PENDING.holds(context.connection))
         context.connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where query like 'alter table content_items_all detach%concurrently' and datname = current_database()"

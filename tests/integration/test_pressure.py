@@ -15,6 +15,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration.pressure import Pressure, describe
 from genonaut_lib.migration_settings import PressureSettings
 from tests.factories import Gallery
+from tests.waiting import until_found
 from tests.watch import Watch, beside
 
 Sessions = Callable[[], Connection]
@@ -30,13 +31,6 @@ def watched(connection: Connection) -> Connection:
     """A session, with a table of some hundred pages beside it."""
     connection.execute("create table watched as select id, repeat('x', 500) as filler from generate_series(1, 5000) id")
     return connection
-
-
-def wait_until(connection: Connection, query: str, *values: object) -> None:
-    deadline = time.monotonic() + 20
-    while not connection.execute(query, values).fetchall():  # type: ignore[arg-type]
-        assert time.monotonic() < deadline, query
-        time.sleep(0.02)
 
 
 def never_ending(janitor: Connection, command: str) -> Callable[[], None]:
@@ -84,7 +78,7 @@ def test_a_vacuum_of_another_table_is_none_of_ours(watched: Connection, second_s
     observed, janitor = watch(watched), second_session()
     watched.execute("create table other as table watched")
     with beside(never_ending(janitor, "vacuum (disable_page_skipping) other")):
-        wait_until(watched, "select from pg_stat_progress_vacuum where pid = %s", janitor.info.backend_pid)
+        until_found(watched, "select from pg_stat_progress_vacuum where pid = %s", janitor.info.backend_pid)
         found = observed.look()
         janitor.cancel_safe()
     assert found == ()
@@ -98,7 +92,7 @@ def waiting_for_a_row(worker: Connection, waiter: Connection) -> Iterator[None]:
     worker.execute(statement)
     with beside(lambda: waiter.execute(statement)):
         try:
-            wait_until(worker, "select from pg_locks where pid = %s and not granted", waiter.info.backend_pid)
+            until_found(worker, "select from pg_locks where pid = %s and not granted", waiter.info.backend_pid)
             yield
         finally:
             worker.execute("rollback")
@@ -133,7 +127,7 @@ def test_a_start_that_waits_for_our_end_does_not_stop_us(watched: Connection, se
     observed = watch(watched, [worker.info.backend_pid], waiting_session_s=0.1)
     worker.execute("select pg_advisory_lock(7)")
     with beside(lambda: waiter.execute("select pg_advisory_lock(7)")):
-        wait_until(worker, "select from pg_locks where pid = %s and not granted", waiter.info.backend_pid)
+        until_found(worker, "select from pg_locks where pid = %s and not granted", waiter.info.backend_pid)
         time.sleep(0.3)
         found = observed.look()
         worker.execute("select pg_advisory_unlock(7)")
@@ -237,6 +231,6 @@ def test_a_signal_that_is_switched_off_is_not_read(watched: Connection, second_s
     observed = watch(watched, [worker.info.backend_pid], waiting_session_s=None, **off)
     with waiting_for_a_row(worker, waiter):
         long = "select from pg_locks where pid = %s and waitstart < clock_timestamp() - interval '1.1 s'"
-        wait_until(worker, long, waiter.info.backend_pid)
+        until_found(worker, long, waiter.info.backend_pid)
         found = observed.look()
     assert (found, observed.pressure.blind) == ((), ())

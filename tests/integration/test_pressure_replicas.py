@@ -18,6 +18,8 @@ from genonaut_lib.migration.pressure import Pressure, Reason
 from genonaut_lib.migration_settings import PressureSettings
 from genonaut_lib.runs import replication
 from tests import servers
+from tests.servers import wait_until_caught_up
+from tests.waiting import eventually, until_found
 from tests.watch import Watch, beside
 
 MIB = 1024 * 1024
@@ -55,15 +57,8 @@ def primary(url: str) -> Iterator[Connection]:
 def replica(replica_url: str, primary: Connection) -> Iterator[Connection]:
     """A session on the replica, which streams and has caught up."""
     with servers.session(replica_url) as connection:
-        wait_until(primary, "select from pg_stat_replication where replay_lsn = pg_current_wal_lsn()")
+        wait_until_caught_up(primary)
         yield connection
-
-
-def wait_until(connection: Connection, query: str) -> None:
-    deadline = time.monotonic() + 30
-    while not connection.execute(query).fetchall():  # type: ignore[arg-type]
-        assert time.monotonic() < deadline, query
-        time.sleep(0.05)
 
 
 def watch(connection: Connection, **settings: object) -> Watch:
@@ -100,7 +95,7 @@ def test_a_rate_of_wal_over_its_limit_pauses_until_it_falls(primary: Connection,
 def paused_replay(replica: Connection) -> Iterator[None]:
     """A replica that receives and does not replay, as one with a long query does."""
     replica.execute("select pg_wal_replay_pause()")
-    wait_until(replica, "select where pg_get_wal_replay_pause_state() = 'paused'")
+    until_found(replica, "select where pg_get_wal_replay_pause_state() = 'paused'")
     try:
         yield
     finally:
@@ -179,10 +174,10 @@ def test_a_run_does_not_tell_the_last_word_of_a_silent_replica_as_its_lag(
 ) -> None:
     """What a run's record says of it is how much it lacks; for how long nobody knows."""
     monkeypatch.setattr(replication, "SILENT_S", 0.5)
-    assert [(one["lag_s"], one["behind_bytes"]) for one in replication.lags(primary) or ()] == [(0.0, 0)]
+    eventually(lambda: [(one["lag_s"], one["behind_bytes"]) for one in replication.lags(primary) or ()] == [(0.0, 0)])
     with silent_receiver(replica):
         write(primary)
-        wait_until(primary, "select from pg_stat_replication where reply_time < now() - interval '1 s'")
+        until_found(primary, "select from pg_stat_replication where reply_time < now() - interval '1 s'")
         found = replication.lags(primary)
     assert [one["lag_s"] for one in found or ()] == [None]
     assert [one["behind_bytes"] >= MIB for one in found or ()] == [True]
@@ -216,7 +211,7 @@ def subscriber(primary: Connection, url: str) -> Iterator[Connection]:
             f"create subscription capture connection '{url}' publication capture"  # type: ignore[arg-type]
             " with (create_slot = false, copy_data = false)"
         )
-        wait_until(primary, "select from pg_stat_replication where replay_lsn = pg_current_wal_lsn()")
+        wait_until_caught_up(primary)
         yield connection
         connection.execute("drop subscription capture")
     for leftover in ("database subscriber with (force)", "publication capture", "table captured"):
@@ -236,7 +231,7 @@ def test_a_logical_receiver_counts_by_its_slot_and_not_by_its_lag(primary: Conne
         behind = (
             "select from pg_stat_replication where application_name = 'capture' and replay_lsn < pg_current_wal_lsn()"
         )
-        wait_until(primary, behind)
+        until_found(primary, behind)
     assert [reason.signal for reason in found] == ["slot"]
 
 
@@ -245,21 +240,20 @@ def archive_with(primary: Connection, command: str) -> None:
     primary.execute("select pg_reload_conf()")
 
 
-def fill_files(primary: Connection, count: int) -> None:
-    """Fill `count` files of WAL, so that the archiver has something to do."""
+def fill_files(primary: Connection, count: int) -> str:
+    """Fill `count` files of WAL, so that the archiver has something to do; return the name of the last one."""
     for _ in range(count):
         write(primary)
-        primary.execute("select pg_switch_wal()")
+        row = primary.execute("select pg_walfile_name(pg_switch_wal() - 1)").fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 @pytest.fixture
 def archiving(primary: Connection) -> Iterator[Connection]:
     """The primary, whose archiver has nothing left to do; it works again in the end."""
     archive_with(primary, "true")
-    fill_files(primary, 1)
-    wait_until(
-        primary, "select from pg_stat_archiver where last_archived_wal >= pg_walfile_name(pg_current_wal_lsn() - 1)"
-    )
+    until_found(primary, "select from pg_stat_archiver where last_archived_wal >= %s", fill_files(primary, 1))
     yield primary
     archive_with(primary, "true")
 
@@ -335,7 +329,7 @@ def test_an_ordinary_autovacuum_does_not_pause(table_dropped: Connection) -> Non
     """A backfill makes the dead rows that call for it, and would wait for itself again and again."""
     autovacuumed(table_dropped, autovacuum_vacuum_threshold=1, autovacuum_vacuum_scale_factor=0)
     table_dropped.execute("delete from watched where id > 4000")
-    wait_until(table_dropped, "select from pg_stat_progress_vacuum where relid = 'watched'::regclass")
+    until_found(table_dropped, "select from pg_stat_progress_vacuum where relid = 'watched'::regclass")
     assert watch(table_dropped).look() == ()
 
 
@@ -343,6 +337,6 @@ def test_an_autovacuum_against_wraparound_pauses(table_dropped: Connection) -> N
     """It must get done, and nothing it waits for steps aside on its own."""
     autovacuumed(table_dropped, autovacuum_freeze_max_age=100_000)
     burn_transactions(table_dropped, 110_000)
-    wait_until(table_dropped, "select from pg_stat_progress_vacuum where relid = 'watched'::regclass")
+    until_found(table_dropped, "select from pg_stat_progress_vacuum where relid = 'watched'::regclass")
     found = watch(table_dropped).look()
     assert [reason.finding.split(" (pid")[0] for reason in found] == ["anti-wraparound autovacuum runs on watched"]

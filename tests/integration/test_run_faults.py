@@ -24,7 +24,8 @@ from genonaut_lib.errors import KernelDied, NotebookFailed, RunOverdue
 from genonaut_lib.runs import reaper
 from genonaut_lib.runs.engine import RunRequest, run_notebook
 from genonaut_lib.settings import load_settings
-from tests.integration.stage import Stage, says, staged, statuses, wait_for
+from tests.integration.stage import Stage, says, staged, statuses
+from tests.waiting import eventually
 
 WORK = """
 import pathlib, time
@@ -137,7 +138,7 @@ def test_sigterm_interrupts_the_cell_and_leaves_a_clean_record(stage: Stage) -> 
     """The work inside reaches its checkpoint, the run is cancelled within ten seconds, the exit code is 1."""
     name = stage.notebook("85_terminated", "1", WORK, "2")
     process = stage.start("run", name)
-    wait_for(lambda: says(stage.record_path(name), "at work"))
+    eventually(lambda: says(stage.record_path(name), "at work"))
     said, seconds = stop(process, signal.SIGTERM)
     assert (process.returncode, "stopped by SIGTERM" in said, "--resume" in said) == (1, True, True)
     assert seconds < CANCEL_WITHIN_S
@@ -151,7 +152,7 @@ def test_a_cell_that_will_not_be_interrupted_is_killed(stage: Stage) -> None:
     """What it would not end is ended in time all the same, and Ctrl-C leaves with the shell's own code."""
     name = stage.notebook("86_stubborn", STUBBORN, "2")
     process = stage.start("run", name, GENONAUT_RUNS__STOP_GRACE_S="1")
-    wait_for(lambda: says(stage.record_path(name), "at work"))
+    eventually(lambda: says(stage.record_path(name), "at work"))
     _, seconds = stop(process, signal.SIGINT)
     assert (process.returncode, seconds < CANCEL_WITHIN_S) == (130, True)
     record = stage.record(name)
@@ -165,7 +166,7 @@ def test_a_killed_runner_leaves_a_record_that_is_close_behind_and_found_lost(
     """The kernel goes, the next start or a reaper says lost in ledger and record, and nothing else is left."""
     name = stage.notebook("87_lost", "1", "import os, time; print('kernel', os.getpid())", WORK)
     process = stage.start("run", name)
-    wait_for(lambda: says(stage.record_path(name), "at work"))
+    eventually(lambda: says(stage.record_path(name), "at work"))
     path, record = stage.record_path(name), stage.record(name)
     kernel = int(record.cells[3].outputs[0].text.split()[1])
     left = path.with_name(f".{path.name}.{os.uname().nodename}.{process.pid}.draft")
@@ -182,7 +183,7 @@ def test_a_killed_runner_leaves_a_record_that_is_close_behind_and_found_lost(
     assert "<code>lost</code>" in path.with_suffix(".html").read_text()
     assert f'id="{path.stem}" data-outcome="lost"' in (path.parents[1] / "index.html").read_text()
     assert not [file for file in path.parent.iterdir() if file.name.startswith(".")]
-    wait_for(lambda: not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE)
     assert reap(stage) == []
 
 

@@ -21,7 +21,8 @@ from genonaut_lib.runs.pipelines import LOCK
 from genonaut_lib.runs.schedules.schedule_book import Holder, Slot
 from genonaut_lib.runs.schedules.scheduler import Scheduler, World
 from genonaut_lib.runs.sequences import Schedule
-from tests.integration.stage import Stage, staged, wait_for
+from tests.integration.stage import Stage, staged
+from tests.waiting import eventually
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 SLEEP = "import sys, time; print('up', flush=True); time.sleep(60)"
@@ -204,7 +205,7 @@ def test_exit_code_75_is_tried_again_until_the_next_time(keeper: Keeper, monkeyp
     scheduler.tick()
     keeper.clock.at(13)
     tick_until(keeper, scheduler, ["queued"])
-    wait_for(lambda: scheduler.tick() or sum("busy" in line for line in keeper.said) > 1)
+    eventually(lambda: scheduler.tick() or sum("busy" in line for line in keeper.said) > 1)
     keeper.clock.at(14)
     keeper.code = "raise SystemExit(0)"
     tick_until(keeper, scheduler, ["later", "ok"])
@@ -269,7 +270,7 @@ def test_a_sequence_that_another_scheduler_took_over_is_ended(keeper: Keeper, mo
     keeper.clock.at(13)
     tick_until(keeper, scheduler, ["running"])
     change(keeper, "set scheduler_id = gen_random_uuid(), host = 'elsewhere'")
-    wait_for(lambda: scheduler.tick() or "Another scheduler took it over." in keeper.said[-1])
+    eventually(lambda: scheduler.tick() or "Another scheduler took it over." in keeper.said[-1])
     assert keeper.states() == ["running"]
     end(scheduler)
 
@@ -363,7 +364,7 @@ def test_sigterm_leaves_a_clean_record_and_exit_code_0(stage: Stage) -> None:
     """The sequence reaches its checkpoint, its run is cancelled, nothing is left behind; all within ten seconds."""
     prepare(stage, "82_stopped", WORK)
     [process] = processes(stage)
-    wait_for(lambda: "at work" in stage.record_path("82_stopped").read_text())
+    eventually(lambda: "at work" in stage.record_path("82_stopped").read_text())
     children = psutil.Process(process.pid).children(recursive=True)
     asked = time.monotonic()
     process.send_signal(signal.SIGTERM)
@@ -371,7 +372,7 @@ def test_sigterm_leaves_a_clean_record_and_exit_code_0(stage: Stage) -> None:
     assert (process.returncode, time.monotonic() - asked < CANCEL_WITHIN_S) == (0, True), said
     assert stage.rows("state", "82_stopped") == [("cancelled",)]
     assert [state for _, state in times_of(stage, "82_stopped")] == ["cancelled"]
-    wait_for(lambda: not any(child.is_running() for child in children))
+    eventually(lambda: not any(child.is_running() for child in children))
 
 
 def test_the_time_of_a_killed_scheduler_is_taken_over_and_goes_on(stage: Stage, tmp_path: Path) -> None:
@@ -380,15 +381,15 @@ def test_the_time_of_a_killed_scheduler_is_taken_over_and_goes_on(stage: Stage, 
     prepare(stage, "83_taken_over", f"import os, time\nprint('at work', flush=True)\n"
             f"while not os.path.exists({str(gate)!r}): time.sleep(0.1)")  # fmt: skip
     [doomed] = processes(stage)
-    wait_for(lambda: "at work" in stage.record_path("83_taken_over").read_text())
+    eventually(lambda: "at work" in stage.record_path("83_taken_over").read_text())
     [heir] = processes(stage)
     doomed.kill()
     killed = time.monotonic()
     finish(doomed)
-    wait_for(lambda: len(stage.rows("state", "83_taken_over")) > 1, TAKEN_OVER_WITHIN_S)
+    eventually(lambda: len(stage.rows("state", "83_taken_over")) > 1, TAKEN_OVER_WITHIN_S)
     assert time.monotonic() - killed < TAKEN_OVER_WITHIN_S
     gate.touch()
-    wait_for(lambda: [state for _, state in times_of(stage, "83_taken_over")] == ["ok"])
+    eventually(lambda: [state for _, state in times_of(stage, "83_taken_over")] == ["ok"])
     heir.send_signal(signal.SIGTERM)
     said = finish(heir)
     assert (heir.returncode, "taken over" in said) == (0, True), said

@@ -23,6 +23,7 @@ from tests.databases import database, settings_of
 from tests.factories import Gallery
 from tests.migration.test_phases import apply_all
 from tests.service import served as process
+from tests.waiting import eventually
 
 T = TypeVar("T")
 
@@ -104,11 +105,3 @@ def timed(ask: Callable[[], T]) -> tuple[T, float]:
     started = time.monotonic()
     answer = ask()
     return answer, time.monotonic() - started
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until something holds; fail when it does not within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to hold"
-        time.sleep(0.05)

@@ -13,8 +13,9 @@ import psycopg
 import pytest
 
 from tests.service.faulty import RECOVERS_S, Database, database, locked, page, problem, seconds_until_answered
-from tests.service.running import HEALTH_S, eventually, redis_at, timed
+from tests.service.running import HEALTH_S, redis_at, timed
 from tests.service.served import Served, serve
+from tests.waiting import eventually
 
 Waiting = Callable[[int], list[int]]
 SESSIONS = 4

@@ -20,7 +20,8 @@ from genonaut_lib.service.health import HealthBody
 from tests.databases import database, settings_of
 from tests.factories import Gallery
 from tests.migration.test_phases import apply
-from tests.service.running import HEALTH_S, Served, eventually, migrated, redis_at, served, stopped, timed
+from tests.service.running import HEALTH_S, Served, migrated, redis_at, served, stopped, timed
+from tests.waiting import eventually
 
 
 def fill(gallery: Gallery) -> None:

@@ -18,7 +18,8 @@ from genonaut_lib.db.processes import alive
 from genonaut_lib.service.metrics import FOLDER_VARIABLE
 from genonaut_lib.vocabulary import tag_id
 from tests.factories import Gallery
-from tests.service.running import Served, eventually, migrated, served
+from tests.service.running import Served, migrated, served
+from tests.waiting import eventually
 
 SESSIONS = 3
 Labels = frozenset[tuple[str, str]]
