@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 from psycopg import conninfo
 
@@ -22,6 +23,10 @@ from tests import passes
 from tests.databases import EMPTY, Models, database, prepared, server_folder
 from tests.factories import Gallery
 from tests.stages import Stages
+
+# A busy machine is no finding: what takes time has a benchmark, and a test that hangs its own timeout.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 SERVERS_OF_THEIR_OWN = (
     "tests/gallery/test_marked_servers.py",
     "tests/integration/test_embedded.py",
+    "tests/integration/test_estimates.py::test_wal_and_disk_come_out_as_estimated",
     "tests/integration/test_pressure_replicas.py",
     "tests/integration/test_run_faults.py::test_a_database_that_goes_away_is_told_by_the_record",
     "tests/service/test_faults.py",

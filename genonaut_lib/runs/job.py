@@ -19,6 +19,7 @@ from genonaut_lib.runs import closing, executor, report
 from genonaut_lib.runs.ending import DEAD, OK, Ending, ending_of
 from genonaut_lib.runs.kernel import engine_options
 from genonaut_lib.runs.kernel_log import KernelLog
+from genonaut_lib.runs.kernel_sockets import sockets
 from genonaut_lib.runs.reading import index
 from genonaut_lib.runs.record import Target
 from genonaut_lib.runs.records.sealing import Opened
@@ -102,7 +103,11 @@ def _executed(job: Job) -> str:
     """Execute the notebook and return how its record says it ended."""
     papermill_engines.register(executor.NAME, executor.GenonautEngine)
     variables = {RUN_VARIABLE: str(job.start.run_id), ENVIRONMENT_VARIABLE: job.settings.environment}
-    with _environment(variables), contextlib.closing(KernelLog(job.kernel_log, job.redactor)) as log:
+    with (
+        _environment(variables),
+        contextlib.closing(KernelLog(job.kernel_log, job.redactor)) as log,
+        sockets(job.start.run_id) as meeting,
+    ):
         executed = papermill.execute_notebook(
             job.path,
             None,
@@ -114,7 +119,7 @@ def _executed(job: Job) -> str:
             target=Target(job.output, redactor=job.redactor),
             run_id=job.start.run_id,
             limits=job.limits,
-            **engine_options(log),
+            **engine_options(log, meeting),
         )
     return str(executed.metadata["genonaut"]["status"])
 

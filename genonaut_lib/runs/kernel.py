@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyter_client.manager import AsyncKernelManager
@@ -25,16 +26,12 @@ class LoggedKernelManager(AsyncKernelManager):
             await super().start_kernel(**{**options, "stderr": stderr})
 
 
-def engine_options(log: KernelLog) -> dict[str, Any]:
-    """Return what papermill's engine needs to run a notebook on a logged kernel.
-
-    What passes between runner and kernel is encrypted, so that other users of the machine cannot
-    read it.
-    """
+def engine_options(log: KernelLog, sockets: Path) -> dict[str, Any]:
+    """Return what papermill's engine needs to run a notebook on a logged kernel, to be met in the folder `sockets`."""
 
     # nbclient makes the manager itself, from a class and a configuration that it copies: the log goes with the class.
     class LoggedKernel(LoggedKernelManager):
         log_of_process = log
 
-    manager = {"transport_encryption": "auto"}
+    manager = {"transport": "ipc", "ip": str(sockets / "k")}
     return {"kernel_manager_class": LoggedKernel, "config": Config({"LoggedKernelManager": manager})}

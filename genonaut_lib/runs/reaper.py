@@ -14,7 +14,7 @@ from typing import Any
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import ledger
 from genonaut_lib.migration.ledger import RunRecord
-from genonaut_lib.runs import closing
+from genonaut_lib.runs import closing, kernel_sockets
 from genonaut_lib.runs.ending import LOST, STATES, Ending
 from genonaut_lib.runs.reading import index
 from genonaut_lib.runs.record_file import as_bytes, mend, read_record, status_of, sweep, write_atomically
@@ -47,6 +47,7 @@ def reap(connection: Connection, settings: Settings) -> list[Settled]:
         ending, remarks = _mended(run)
         remarks += closing.write_html(run.start, redactor)
         closing.settle(connection, run.start, _with_remarks(ending, remarks))
+        kernel_sockets.remove(run.start.run_id)
         settled.append(Settled(run, ending, tuple(remarks)))
     sealing.seal_left_over(settings, connection)
     if settled:

@@ -5,6 +5,7 @@ Seven kills in the suite, a hundred by `make chaos` (CHAOS_KILLS).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -26,6 +27,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption
 from genonaut_lib.migration.phases.drop_legacy_tags import CONFIRMATION
 from genonaut_lib.settings import load_settings
+from tests.conftest import one_at_a_time
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "7"))
 ITEMS = 4_000
@@ -83,7 +85,8 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         monkeypatch.setenv(f"GENONAUT_THROTTLE__{knob}", value)
     with tempfile.TemporaryDirectory(prefix="gn-", ignore_cleanup_errors=True) as folder:
         monkeypatch.setenv("GENONAUT_STATE", folder)
-        address = embedded.start_postgres("test", load_settings("test").servers)
+        with one_at_a_time():
+            address = embedded.start_postgres("test", load_settings("test").servers)
         try:
             yield _prepared(address, monkeypatch)
         finally:
@@ -136,7 +139,8 @@ def kill_backend(dice: random.Random) -> None:
         ours = "select pid from pg_stat_activity where application_name = 'genonaut' and datname = current_database()"
         pids = [row[0] for row in session.execute(ours).fetchall()]
         if pids:
-            os.kill(dice.choice(pids), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(dice.choice(pids), signal.SIGKILL)
 
 
 def wait(process: subprocess.Popen[str]) -> str:

@@ -21,7 +21,7 @@ KILLS = int(os.environ.get("RECORD_KILLS", "15"))
 LONGEST_LIFE_S = 0.2
 
 
-@pytest.mark.timeout(60 + 2 * KILLS)
+@pytest.mark.timeout(300 + 20 * KILLS)
 def test_no_kill_during_a_save_leaves_an_unreadable_record(tmp_path: Path) -> None:
     """Every copy is whole; what a killed save left beside it is swept away by the next start."""
     seed = random.randrange(10_000)
@@ -29,7 +29,10 @@ def test_no_kill_during_a_save_leaves_an_unreadable_record(tmp_path: Path) -> No
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.acceptance.record_writer"])
     path, drafts = tmp_path / "a record.ipynb", 0
-    for number in range(KILLS):
+    # Whether a kill falls into a save is chance: they go on until one has.
+    for number in range(20 * KILLS):
+        if number >= KILLS and drafts:
+            break
         process = context.Process(target=write_forever, args=(str(path),))
         process.start()
         while not path.exists():

@@ -35,6 +35,7 @@ ROWS = """
            i.is_private, coalesce(t.tags, '{}') as tags
     from item i join users u on u.id = i.creator_id
     left join tagged t on t.content_source = i.source and t.content_id = i.id
+    order by i.source, i.id
 """
 TITLES = """
     select title, dense_rank() over (order by title)

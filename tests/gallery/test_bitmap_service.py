@@ -188,12 +188,12 @@ def test_a_truncated_table_is_met_while_reading_and_the_next_best_answers(own: B
         own.connection.execute("truncate content_tags")
         own.look_again()
         answer = found.page(APART, CountMode.EXACT)
+        due = found.gallery._knowledge._known.bitmaps_due
         assert answer.choice.strategy != "bitmap"
         assert "the bitmaps could not answer" in answer.choice.reason
         must_be_true(found, APART, answer)
         with pytest.raises(BitmapsUnavailable):
             found.page(APART, strategy="bitmap")
-        due = found.gallery._knowledge._known.bitmaps_due
         assert due - found.gallery._knowledge._known.looked_at < 10
 
 

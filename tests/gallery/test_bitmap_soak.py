@@ -21,6 +21,7 @@ import pytest
 from psycopg import errors
 
 from genonaut_lib.db.pool import open_session
+from genonaut_lib.errors import BitmapsBusy
 from genonaut_lib.gallery.bitmaps.reader import Bitmaps
 from genonaut_lib.migration import bitmap_build, bitmap_seal
 from genonaut_lib.settings import Settings
@@ -45,11 +46,12 @@ CLASHES = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotA
 
 @dataclass
 class Soak:
-    """A gallery of several chunks, and whether its writers are done."""
+    """A gallery of several chunks, whether its writers are done, and how often it was read and sealed."""
 
     gallery: Built
     done: threading.Event = field(default_factory=threading.Event)
     read: int = 0
+    sealed: int = 0
 
     @property
     def settings(self) -> Settings:
@@ -86,7 +88,10 @@ class Soak:
         return times
 
     def seal(self) -> None:
-        bitmap_seal.seal(self.settings, items=50, force=True)
+        # A build that ranks every item on a busy machine may hold the index for longer than a seal waits.
+        with contextlib.suppress(BitmapsBusy):
+            bitmap_seal.seal(self.settings, items=50, force=True)
+            self.sealed += 1
 
     def build(self) -> None:
         bitmap_build.build(self.settings, workers=1)
@@ -109,7 +114,7 @@ class Soak:
             async with snapshot(session):
                 for _ in range(20):
                     await compare(Bitmaps(KNOBS), Plain(session), asked(dice, self.gallery.oracle.rows[::200]))
-            self.seal()
+            bitmap_seal.seal(self.settings, items=50, force=True)
 
     async def readers(self) -> None:
         shared = Bitmaps(KNOBS)
@@ -169,7 +174,7 @@ def test_everybody_at_once_reads_the_truth_and_no_writers_clash(soak: Soak) -> N
         finally:
             soak.done.set()
     assert [clash for writer in writers for clash in writer.result()] == []
-    assert min(sealed.result(), built.result(), soak.read) > 0
+    assert min(sealed.result(), soak.sealed, built.result(), soak.read) > 0
     soak.gallery.run(soak.last_look())
 
 

@@ -267,7 +267,7 @@ def test_a_transaction_of_the_callers_keeps_its_own_limit(limit: str, own: Built
 
 def test_a_tighter_limit_of_the_session_stays(own: Built) -> None:
     """A budget gives no statement more time than the session allows; running out of that is running out, too."""
-    set_limit(own, "5ms")
+    set_limit(own, "500ms")
     with junction_held(own):
         assert counted(own, GalleryQuery(TAGS[:1]), CountMode.AUTO) == NOT_COUNTED
 

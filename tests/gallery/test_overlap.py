@@ -23,7 +23,7 @@ def told(admin_url: str) -> Callable[[Story], None]:
 
     async def run(story: Story) -> None:
         async with open_address(admin_url) as connection:
-            await connection.execute("begin; set local statement_timeout = 300")
+            await connection.execute("begin")
             await story(connection)
             assert connection.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
             await connection.rollback()
@@ -74,6 +74,7 @@ def test_a_statement_that_fails_is_what_is_told_though_steps_fail_by_it(told: Ca
     """The transaction is over for whoever asks next, and that would say nothing."""
 
     async def story(connection: AsyncConnection) -> None:
+        await connection.execute("set local statement_timeout = 300")
         with pytest.raises(errors.QueryCanceled, match="timeout"):
             await beside(one(connection, "select 1 from pg_sleep(5)"), steps(connection, "select 2"))
 

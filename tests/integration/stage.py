@@ -21,7 +21,7 @@ from psycopg import conninfo, sql
 from genonaut_lib.db import engine
 from genonaut_lib.migration import adoption
 from genonaut_lib.settings import Settings, load_settings
-from tests.databases import database
+from tests.databases import database, server_folder
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +106,16 @@ def staged(admin_url: str, root: Path) -> Iterator[Stage]:
         with engine.connect(stage.settings) as connection:
             adoption.adopt(connection, stage.settings)
         yield stage
+
+
+@contextmanager
+def folder_of_a_stage() -> Iterator[Path]:
+    """Make a folder for a project whose runs are timed: in memory, if there is room, since the disk is not judged."""
+    root = server_folder("gr-")
+    try:
+        yield root
+    finally:
+        shutil.rmtree(root)
 
 
 def statuses(record: Any) -> list[str]:

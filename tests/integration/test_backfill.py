@@ -235,7 +235,7 @@ def test_a_row_locked_by_a_writer_is_retried_in_smaller_batches(
     writer = second_session()
     writer.execute("begin")
     writer.execute("update content_items set title = 'held' where id = 75")
-    threading.Timer(1.2, writer.commit).start()
+    threading.Timer(2.5, writer.commit).start()
     result = run(unlinked, JUNCTION, settings)
     assert result.retries > 0
     assert result.batches > 300 // 20
@@ -300,7 +300,7 @@ def test_what_is_written_meanwhile_arrives_through_the_triggers(
     writer = Writer(settings)
     writer.start()
     try:
-        run(unlinked, JUNCTION, settings, batch_rows_first=3, batch_rows_max=3, pause_s=0.005)
+        run(unlinked, JUNCTION, settings, batch_rows_first=3, batch_rows_max=3, pause_s=0.05)
     finally:
         writer.stop()
     assert writer.writes > 20
@@ -338,7 +338,7 @@ def test_retags_during_the_first_backfill_are_kept(expanded: Connection, setting
 
     application = threading.Thread(target=retag)
     application.start()
-    run(expanded, UUIDS, settings, pause_s=0.005)
+    run(expanded, UUIDS, settings, pause_s=0.05)
     stopped.set()
     application.join()
     rows = expanded.execute("select tags from content_items_auto where id = any(%s)", [list(written)]).fetchall()
@@ -353,9 +353,11 @@ def test_a_lost_session_is_opened_anew(unlinked: Connection, settings: Settings)
     start.start()
     ours = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'genonaut'"
     ours += " and datname = current_database() and pid <> pg_backend_pid()"
+    # Before its first batch it signs on, with a session that is not opened anew.
+    eventually(lambda: backfill.status(unlinked, JUNCTION.name).rows_read > 0)
     for _ in range(3):
-        time.sleep(0.2)
         eventually(lambda: count(unlinked, ours) > 0)
+        time.sleep(0.2)
     start.join(30)
     status = backfill.status(unlinked, JUNCTION.name)
     assert (status.complete, status.rows_read, status.rows_changed) == (True, 300, pairs_in_arrays(unlinked))

@@ -355,8 +355,9 @@ def test_without_an_index_the_commands_say_what_comes_next(migrated: Connection,
         assert verb == "drop" or "40_build_tag_bitmaps" in ended.said
 
 
-def test_the_notebook_seals_what_is_due(indexed: Connection, command: Command) -> None:
+def test_the_notebook_seals_what_is_due(indexed: Connection, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dry run writes nothing; an application seals what is due, with force whatever is marked."""
+    monkeypatch.setenv("GENONAUT_BITMAPS__SEAL_AGE_S", "3600")
     tag = "insert into content_tags values (%s, 'auto', %s)"
     for number in (1, 3):
         indexed.execute(tag, [number, tag_id("devel::lang:perl")])

@@ -23,6 +23,7 @@ from genonaut_lib.tuning.bitmap_layer import Layer, layer_tags
 from genonaut_lib.tuning.bitmap_reader import BitmapReader
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
+from tests.integration.test_dry_run import await_others
 from tests.migration.test_phases import apply_before
 
 Command = Callable[..., Ended]
@@ -96,6 +97,7 @@ def test_every_section_is_measured_on_a_gallery_of_its_own(
 def test_the_environments_own_index_is_read_and_nothing_written(built: Connection, command: Command) -> None:
     """Tables for people; nothing in the database is another."""
     counters = "select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables"
+    await_others(built)
     built.execute("select pg_stat_force_next_flush()")
     before = built.execute(counters).fetchall()
     ended = command("bench", "bitmaps", "--here", "--queries", "10", "--repeats", "1", "--env", "test")

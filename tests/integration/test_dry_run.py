@@ -7,7 +7,6 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from genonaut_lib.runs.secrets.fingerprints import load_key
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
 from tests.migration.test_phases import apply, confirmed
+from tests.waiting import eventually
 
 BATCHED = ("seed_tags", "backfill_tag_uuids", "backfill_content_tags")
 RELATIONS = """
@@ -107,16 +107,14 @@ def await_others(connection: Connection) -> None:
     """Wait until the sessions of a backfill are gone: they hand in what they counted as they go."""
     others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
     others += " and backend_type = 'client backend'"
-    deadline = time.monotonic() + 30
-    while connection.execute(others).fetchone() != (0,) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    eventually(lambda: connection.execute(others).fetchone() == (0,))
 
 
 def begin(context: Context, name: str) -> None:
     """Leave a phase half done: a backfill killed after some batches, or half of its statements."""
     phase = confirmed(PHASES[name])
     if name in BATCHED:
-        slow = {"batch_rows_first": 2, "batch_rows_max": 2, "pause_s": 0.4, "workers": 1}
+        slow = {"batch_rows_first": 2, "batch_rows_max": 2, "pause_s": 60, "workers": 1}
         throttle = context.settings.throttle.model_copy(update=slow)
         settings = context.settings.model_copy(update={"throttle": throttle})
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from genonaut_lib.content import generation
-from genonaut_lib.db import disk
+from genonaut_lib.db import disk, engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import CheckFailed
 from genonaut_lib.migration import adoption, tables
@@ -21,6 +22,8 @@ from genonaut_lib.migration.phases import PHASES, Context
 from genonaut_lib.migration.preview import Preview, Stand, preflight_checks, preview, stands
 from genonaut_lib.migration.runner import apply_plan, verify_phase
 from genonaut_lib.vocabulary import ContentSource
+from tests import servers
+from tests.databases import database, settings_of
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
 from tests.integration.test_dry_run import await_others, begin
@@ -54,9 +57,26 @@ def within(estimate: float | None, truth: float) -> bool:
     return estimate is not None and truth / OFF_BY <= estimate <= truth * OFF_BY
 
 
+@pytest.fixture(scope="module", params=["on", "off"])
+def quiet_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a server on which nobody else writes WAL, which holds whole pages or not."""
+    with servers.primary(full_page_writes=request.param) as address:
+        yield address
+
+
+@pytest.fixture
+def context_alone(quiet_server: str) -> Iterator[Context]:
+    """An empty database on it."""
+    with database(quiet_server) as name:
+        settings = settings_of(quiet_server, name)
+        with closing(engine.connect(settings)) as connection:
+            yield Context(connection, settings)
+
+
 @pytest.mark.parametrize(("shape", "items"), [("dense", 20_000), ("zipf", 4_000)])
-def test_wal_and_disk_come_out_as_estimated(shape: str, items: int, context: Context) -> None:
+def test_wal_and_disk_come_out_as_estimated(shape: str, items: int, context_alone: Context) -> None:
     """Both backfills, each estimated, applied and measured."""
+    context = context_alone
     adoption.adopt(context.connection, context.settings)
     generation.generate(context.connection, generation.SHAPES[shape], items, 1)
     for name in list(PHASES)[: list(PHASES).index("verify_content_tags")]:

@@ -28,6 +28,7 @@ from genonaut_lib.tuning.timed_reads import TimedReader
 from genonaut_lib.vocabulary import ContentSource
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
+from tests.integration.test_dry_run import await_others
 from tests.migration.test_phases import apply_before
 
 Command = Callable[..., Ended]
@@ -139,6 +140,7 @@ def test_a_strategy_that_shows_other_rows_is_caught(
 def test_the_environments_own_gallery_is_read_and_not_written(filled: Connection, command: Command) -> None:
     """The table shows the figures beside their targets; nothing in the database is another."""
     counters = "select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables"
+    await_others(filled)
     filled.execute("select pg_stat_force_next_flush()")
     before = filled.execute(counters).fetchall()
     ended = command(

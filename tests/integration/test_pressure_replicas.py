@@ -211,6 +211,11 @@ def subscriber(primary: Connection, url: str) -> Iterator[Connection]:
             f"create subscription capture connection '{url}' publication capture"  # type: ignore[arg-type]
             " with (create_slot = false, copy_data = false)"
         )
+        # The replica alone would be every receiver, as long as this one has not said a word.
+        until_found(
+            primary,
+            "select from pg_stat_replication where application_name = 'capture' and replay_lsn is not null",
+        )
         wait_until_caught_up(primary)
         yield connection
         connection.execute("drop subscription capture")
@@ -261,8 +266,9 @@ def archiving(primary: Connection) -> Iterator[Connection]:
 def test_an_archiver_that_fails_pauses_until_it_succeeds(archiving: Connection) -> None:
     """A full or unreachable archive is noticed at the first file, not a hundred later."""
     observed = watch(archiving)
-    observed.require_calm()
+    # Nothing is due while it is calm; the server takes its settings up in its own time.
     archive_with(archiving, "false")
+    observed.require_calm()
     fill_files(archiving, 1)
     reason = observed.require_pause("archiver", time.monotonic())
     archive_with(archiving, "true")
@@ -310,7 +316,7 @@ def burn_transactions(connection: Connection, count: int) -> None:
 
 
 def autovacuumed(connection: Connection, **options: int) -> None:
-    """Make a table that autovacuum takes up by itself, and needs long for."""
+    """Make a table that autovacuum takes up by itself, and needs long for; it cannot be told to leave wraparound."""
     slow = {"autovacuum_vacuum_cost_delay": 100, "autovacuum_vacuum_cost_limit": 1, **options}
     listed = ", ".join(f"{name} = {value}" for name, value in slow.items())
     connection.execute(f"create table watched (id int, filler text) with ({listed})")  # type: ignore[arg-type]
@@ -335,7 +341,7 @@ def test_an_ordinary_autovacuum_does_not_pause(table_dropped: Connection) -> Non
 
 def test_an_autovacuum_against_wraparound_pauses(table_dropped: Connection) -> None:
     """It must get done, and nothing it waits for steps aside on its own."""
-    autovacuumed(table_dropped, autovacuum_freeze_max_age=100_000)
+    autovacuumed(table_dropped, autovacuum_freeze_max_age=100_000, autovacuum_enabled=False)
     burn_transactions(table_dropped, 110_000)
     until_found(table_dropped, "select from pg_stat_progress_vacuum where relid = 'watched'::regclass")
     found = watch(table_dropped).look()

@@ -21,7 +21,7 @@ from genonaut_lib.runs.pipelines import LOCK
 from genonaut_lib.runs.schedules.schedule_book import Holder, Slot
 from genonaut_lib.runs.schedules.scheduler import Scheduler, World
 from genonaut_lib.runs.sequences import Schedule
-from tests.integration.stage import Stage, staged
+from tests.integration.stage import Stage, folder_of_a_stage, says, staged
 from tests.waiting import eventually
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -31,9 +31,9 @@ TAKEN_OVER_WITHIN_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def stage(admin_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(admin_url: str) -> Iterator[Stage]:
     """One project and one database for this file; each test has a sequence of its own."""
-    with staged(admin_url, tmp_path_factory.mktemp("project")) as made:
+    with folder_of_a_stage() as root, staged(admin_url, root) as made:
         yield made
 
 
@@ -199,7 +199,7 @@ def test_a_sequence_that_ignores_sigterm_is_killed(keeper: Keeper, monkeypatch: 
 
 def test_exit_code_75_is_tried_again_until_the_next_time(keeper: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was busy may be free a little later; the next time ends the waiting."""
-    monkeypatch.setattr("genonaut_lib.runs.schedules.scheduled_task.FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr("genonaut_lib.runs.schedules.scheduled_task.FIRST_RETRY_S", 0.5)
     keeper.code = "raise SystemExit(75)"
     scheduler = keeper.scheduler()
     scheduler.tick()
@@ -364,7 +364,7 @@ def test_sigterm_leaves_a_clean_record_and_exit_code_0(stage: Stage) -> None:
     """The sequence reaches its checkpoint, its run is cancelled, nothing is left behind; all within ten seconds."""
     prepare(stage, "82_stopped", WORK)
     [process] = processes(stage)
-    eventually(lambda: "at work" in stage.record_path("82_stopped").read_text())
+    eventually(lambda: says(stage.record_path("82_stopped"), "at work"))
     children = psutil.Process(process.pid).children(recursive=True)
     asked = time.monotonic()
     process.send_signal(signal.SIGTERM)
@@ -381,7 +381,7 @@ def test_the_time_of_a_killed_scheduler_is_taken_over_and_goes_on(stage: Stage, 
     prepare(stage, "83_taken_over", f"import os, time\nprint('at work', flush=True)\n"
             f"while not os.path.exists({str(gate)!r}): time.sleep(0.1)")  # fmt: skip
     [doomed] = processes(stage)
-    eventually(lambda: "at work" in stage.record_path("83_taken_over").read_text())
+    eventually(lambda: says(stage.record_path("83_taken_over"), "at work"))
     [heir] = processes(stage)
     doomed.kill()
     killed = time.monotonic()

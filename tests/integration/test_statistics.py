@@ -24,6 +24,7 @@ from genonaut_lib.migration.tag_stats import StepDone, refresh
 from genonaut_lib.settings import Settings
 from genonaut_lib.vocabulary import ContentSource, tag_id
 from tests.factories import Gallery
+from tests.waiting import eventually
 
 OpenSession = Callable[[], Connection]
 Load = Callable[[], Statistics]
@@ -266,12 +267,15 @@ def test_a_reader_sees_whole_statistics_while_they_are_refreshed(
 
     reader = threading.Thread(target=lambda: asyncio.run(read()))
     reader.start()
-    for _ in range(25):
-        for source in ContentSource:
-            tag(connection, source, empty.item([], source), *NAMES)
-        refresh(connection)
-    enough.set()
-    reader.join()
+    try:
+        eventually(lambda: seen)
+        for _ in range(25):
+            for source in ContentSource:
+                tag(connection, source, empty.item([], source), *NAMES)
+            refresh(connection)
+    finally:
+        enough.set()
+        reader.join()
     assert len({found.refreshed_at for found in seen}) > 5
     assert all(is_whole(found) for found in seen)
 

@@ -424,12 +424,12 @@ def kill_workbench(session: Connection) -> None:
 
 
 def until_done(settings: Settings, killer: Connection, step: Callable[[Context], object]) -> int:
-    """Start `step` until it comes to its end, killed after 50 ms, 100 ms and so on; return the number of kills."""
+    """Start `step` until it comes to its end, killed after 50 ms, then later and later; return the number of kills."""
     for kills in range(60):
-        timer = threading.Timer(0.05 * (kills + 1), kill_workbench, [killer])
-        timer.start()
+        timer = threading.Timer(0.05 * 1.1**kills, kill_workbench, [killer])
         try:
             with engine.connect(settings) as connection:
+                timer.start()
                 step(Context(connection, settings))
         except (psycopg.OperationalError, DBAPIError, GenonautError):
             timer.join()

@@ -22,7 +22,7 @@ TEST_TIMEOUT_S = 90
 """Within the other: a test that hangs on a mutant fails by itself, and its servers are put away."""
 FEW = {"FUZZ_QUERIES": "200", "MACHINE_RUNS": "2", "MOMENTS": "2", "SOAK_OPERATIONS": "40"}
 """Random questions enough to notice what is wrong with every statement."""
-_LEFT_OUT = shutil.ignore_patterns(".*", "outputs", "*.egg-info", "build")
+_LEFT_OUT = shutil.ignore_patterns(".*", "outputs", "*.egg-info", "build", "*.pyc.*")
 
 
 class Verdict(Enum):

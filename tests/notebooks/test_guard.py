@@ -27,7 +27,7 @@ NOTEBOOKS = {
     "sound": [ANSWER, cell("seven = 7"), cell("seven - 1", SIX)],
     "dies": [ANSWER, cell("import os; os.kill(os.getpid(), 9)"), ANSWER, ANSWER],
     "dies_later": [
-        cell("import os, threading; threading.Timer(0.2, os.kill, (os.getpid(), 9)).start()"),
+        cell("import os, threading; threading.Timer(1.0, os.kill, (os.getpid(), 9)).start()"),
         cell("import time; time.sleep(60)"),
         ANSWER,
     ],

@@ -40,6 +40,11 @@ def content(template: Template) -> Iterator[Built]:
 
 @pytest.fixture(scope="module")
 def service(content: Built) -> Iterator[Served]:
-    """The service on that copy; its counts are made anew for every request, so that they are those of the moment."""
-    with serve(content.settings, GENONAUT_SERVICE__STATS_FRESH_S="0") as served:
+    """The service on that copy.
+
+    Its counts are made anew for every request, so that they are those of the moment; and a total is not estimated
+    because the machine is busy.
+    """
+    knobs = {"GENONAUT_SERVICE__STATS_FRESH_S": "0", "GENONAUT_PLANNER__COUNT_BUDGET_MS": "60000"}
+    with serve(content.settings, **knobs) as served:
         yield served

@@ -76,11 +76,14 @@ def stopped(*processes: psutil.Process) -> Iterator[None]:
     """Have processes hang for a block, as SIGSTOP does."""
     try:
         for process in processes:
-            process.suspend()
+            # The server's process of a session that was closed just now may go meanwhile.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
         yield
     finally:
         for process in reversed(processes):
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ LARGE = "/api/v1/content/unified?page_size=1000"
 def service(content: Built) -> Iterator[Served]:
     """The service with few sessions and much patience."""
     knobs = {"GENONAUT_SERVICE__SESSIONS": str(SESSIONS), "GENONAUT_SERVICE__TAGS_FRESH_S": "0"}
+    knobs["GENONAUT_SERVICE__LOCK_TIMEOUT_MS"] = "60000"
     with serve(content.settings, **knobs) as served:
         assert page(served).status_code == 200
         yield served

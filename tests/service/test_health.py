@@ -21,7 +21,9 @@ from tests.databases import database, settings_of
 from tests.factories import Gallery
 from tests.migration.test_phases import apply
 from tests.service.running import HEALTH_S, Served, migrated, redis_at, served, stopped, timed
-from tests.waiting import eventually
+from tests.waiting import eventually, until_found
+
+KNOBS = {"GENONAUT_SERVICE__SESSIONS": "1", "GENONAUT_SERVICE__LOCK_TIMEOUT_MS": "60000"}
 
 
 def fill(gallery: Gallery) -> None:
@@ -43,7 +45,7 @@ def operated(admin_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with (
         migrated(admin_url, fill) as (settings, connection),
         redis_at(tmp_path_factory.mktemp("r")) as (url, redis),
-        served(settings, REDIS_URL=url, GENONAUT_SERVICE__SESSIONS="1") as service,
+        served(settings, REDIS_URL=url, **KNOBS) as service,
     ):
         yield Operated(service, connection, redis)
 
@@ -55,7 +57,7 @@ def states(answer: httpx.Response) -> dict[str, str]:
 @contextmanager
 def a_page_under_way(operated: Operated) -> Iterator[None]:
     """Have a request for a page wait for a lock, and with it hold the only session of the pool."""
-    with operated.connection.transaction():
+    with closing(engine.connect(operated.service.settings)) as observer, operated.connection.transaction():
         operated.connection.execute("lock table content_items in access exclusive mode")
         asking = threading.Thread(target=operated.service.get, args=("/content/unified",))
         asking.start()
@@ -63,7 +65,7 @@ def a_page_under_way(operated: Operated) -> Iterator[None]:
             "select 1 from pg_locks join pg_stat_activity using (pid)"
             " where not granted and relation = 'content_items'::regclass and datname = current_database()"
         )
-        eventually(lambda: operated.connection.execute(waiting).fetchone() is not None)
+        until_found(observer, waiting)
         yield
     asking.join()
 
@@ -71,6 +73,7 @@ def a_page_under_way(operated: Operated) -> Iterator[None]:
 @pytest.mark.parametrize("prefix", ["/api/v1", ""])
 def test_all_is_well_where_everything_is_there(prefix: str, operated: Operated) -> None:
     """Each dependency by name, with how long it took; below the API's prefix and at the root."""
+    eventually(lambda: operated.service.client.get(f"{prefix}/health").json()["status"] == "ok")
     answer = operated.service.client.get(f"{prefix}/health")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok"), answer.text
     assert states(answer) == {"database": "ok", "statistics": "ok", "bitmaps": "off", "redis": "ok"}

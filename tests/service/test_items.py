@@ -30,11 +30,14 @@ WHOLE: dict[str, Any] = {
 }  # fmt: skip
 
 
+PATIENT = {"GENONAUT_SERVICE__LOCK_TIMEOUT_MS": "60000"}
+
+
 @pytest.fixture(scope="module")
 def service(admin_url: str) -> Iterator[Served]:
     """The service on a gallery after its cut over; who asks is who `user_id` says."""
     template = before_cut_over(admin_url)
-    with template as name, copied(admin_url, name, cut_over=True) as settings, serve(settings) as served:
+    with template as name, copied(admin_url, name, cut_over=True) as settings, serve(settings, **PATIENT) as served:
         yield served
 
 

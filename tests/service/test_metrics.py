@@ -61,6 +61,12 @@ def answered(service: Served, **labels: str) -> float:
     return sum(value for one, value in found.items() if labels.items() <= dict(one).items())
 
 
+def require(service: Served, count: int, **labels: str) -> None:
+    """Require so many answers, and no more; a process counts its answer when it has sent it."""
+    eventually(lambda: answered(service, **labels) >= count)
+    assert answered(service, **labels) == count
+
+
 def workers(service: Served) -> list[psutil.Process]:
     """Return the processes that answer; another child looks after what they share."""
     children = [child for child in psutil.Process(service.process.pid).children() if alive(child.pid)]
@@ -82,6 +88,7 @@ def test_every_answer_of_every_process_is_counted(service: Served) -> None:
     route = {"route": "/api/v1/tags/popular", "method": "GET", "status": "200"}
     before = answered(service, **route)
     assert {ask(service, "/api/v1/tags/popular").status_code for _ in range(20)} == {200}
+    eventually(lambda: answered(service, **route) - before >= 20)
     assert {answered(service, **route) - before for _ in range(6)} == {20}
 
 
@@ -91,9 +98,9 @@ def test_a_route_is_its_template_whatever_the_path(service: Served) -> None:
         ask(service, f"/api/v1/tags/{uuid.uuid4()}")
         ask(service, f"/nonsense/{uuid.uuid4()}")
         httpx.request("PROPFIND", f"{service.url}/api/v1/tags")
-    assert answered(service, route="/api/v1/tags/{tag_id}", status="404") == 3
-    assert answered(service, route="unrouted", status="404") == 3
-    assert answered(service, method="other") == 3
+    require(service, 3, route="/api/v1/tags/{tag_id}", status="404")
+    require(service, 3, route="unrouted", status="404")
+    require(service, 3, method="other")
     routes = {dict(one)["route"] for one in figures(service, "genonaut_http_requests_total")}
     api = {"/api/v1/tags", "/api/v1/tags/popular", "/api/v1/tags/{tag_id}"}
     assert routes <= {*api, "/health", "/metrics", "unrouted"}
@@ -101,11 +108,11 @@ def test_a_route_is_its_template_whatever_the_path(service: Served) -> None:
 
 def test_times_and_strategies_are_counted(service: Served) -> None:
     """A page is one observation of its route, and one of the strategy that found it."""
-    before = sum(figures(service, "genonaut_gallery_pages_total").values())
+    route, before = "/api/v1/content/unified", sum(figures(service, "genonaut_gallery_pages_total").values())
     for _ in range(4):
         assert ask(service, f"/api/v1/content/unified?tag={tag_id('common')}").status_code == 200
-    times = figures(service, "genonaut_http_request_seconds_count")
-    assert times[frozenset({("route", "/api/v1/content/unified")})] == 4
+    require(service, 4, route=route)
+    assert figures(service, "genonaut_http_request_seconds_count")[frozenset({("route", route)})] == 4
     assert sum(figures(service, "genonaut_gallery_pages_total").values()) - before == 4
     assert gauge(service, "genonaut_bitmaps_kept_bytes") == 0
 
@@ -113,6 +120,7 @@ def test_times_and_strategies_are_counted(service: Served) -> None:
 def test_what_is_going_on_is_that_of_living_processes(service: Served) -> None:
     """A killed process leaves its counts, and none of its sessions."""
     ask(service, "/api/v1/tags/popular")
+    eventually(lambda: gauge(service, "genonaut_http_in_flight") == 1)
     counted = answered(service, route="/api/v1/tags/popular")
     assert counted > 0
     before = workers(service)
@@ -121,7 +129,7 @@ def test_what_is_going_on_is_that_of_living_processes(service: Served) -> None:
     eventually(lambda: any(has_sampled(one) for one in workers(service) if one not in before), seconds=60)
     assert gauge(service, "genonaut_pool_sessions_max") == 2 * SESSIONS
     assert answered(service, route="/api/v1/tags/popular") == counted
-    assert gauge(service, "genonaut_http_in_flight") == 1
+    eventually(lambda: gauge(service, "genonaut_http_in_flight") == 1)
 
 
 def test_the_folder_of_the_figures_goes_with_the_service(service: Served) -> None:

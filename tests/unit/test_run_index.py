@@ -194,8 +194,10 @@ def _update(folder: Path, number: int) -> None:
         index.update(folder, NOBODY)
 
 
-def test_updates_at_once_leave_a_whole_page_with_every_run(tmp_path: Path) -> None:
+def test_updates_at_once_leave_a_whole_page_with_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four processes end five runs each; whoever reads meanwhile finds a page from beginning to end."""
+    # Each of them writes to a disk that other tests use as well; giving up has a test of its own.
+    monkeypatch.setattr(index, "LOCK_WAIT_S", 120)
     write(tmp_path, FIRST)
     page_of(tmp_path)
     context = multiprocessing.get_context("fork")
