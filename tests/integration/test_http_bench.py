@@ -26,6 +26,7 @@ from genonaut_lib.tuning.http_servers import Served
 from genonaut_lib.tuning.http_soak import _Watched
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
+from tests.integration.test_dry_run import await_others
 
 Command = Callable[..., Ended]
 FIGURES = {
@@ -81,6 +82,7 @@ def served(made: Settings) -> Iterator[Served]:
 def test_every_section_is_measured_and_nothing_written(built: Connection, command: Command) -> None:
     """Figures for scripts; both servers show the same pages and are gone afterwards; the gallery is what it was."""
     counters = "select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables"
+    await_others(built)
     built.execute("select pg_stat_force_next_flush()")
     before, running = built.execute(counters).fetchall(), set(servers_of_ours())
     ended = command("bench", "http", "--here", *SMALL, "--json")

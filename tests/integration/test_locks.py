@@ -35,6 +35,10 @@ INDEX = block("attach_partitions", "create_keyset_index").sql(table="content_ite
 READ = "select count(*) from content_items"
 WRITE = "update content_items set title = 'held'"
 BLOCKED_S = float(os.environ.get("CHAOS_SECONDS", "6"))
+Span = tuple[float, float]
+IDLE = "select 1"
+STALL_S = 0.05
+"""How long a statement that waits for nothing takes only on a machine that is busy otherwise."""
 SHORT_MS = 300
 LONGEST_WAIT_S = 0.59
 """What a reader or writer beside DDL may wait: one lock timeout of SHORT_MS, and for the machine less than another."""
@@ -159,17 +163,23 @@ def test_attaching_beside_an_open_writer_verifies(
 
 @contextmanager
 def bystanders(open_session: OpenSession, statements: list[str]) -> Iterator[list[float]]:
-    """Run each statement over and over on a session of its own; yields the seconds each took."""
-    over, seconds = threading.Event(), []
+    """Run each statement over and over on a session of its own; yields a list of the seconds each took, in the end.
 
-    def run(session: Connection, statement: str) -> None:
+    One more session asks for nothing of anybody. While that one is held up it is by the machine, and for as long the
+    others are, too: that much is taken off a statement that was at work at the same moment.
+    """
+    over, seconds = threading.Event(), []
+    sessions = [open_session() for _ in (*statements, IDLE)]
+    spans: list[list[Span]] = [[] for _ in sessions]
+
+    def run(session: Connection, statement: str, taken: list[Span]) -> None:
         while not over.wait(0.01):
             start = time.monotonic()
             session.execute(statement)  # type: ignore[arg-type]
-            seconds.append(time.monotonic() - start)
+            taken.append((start, time.monotonic()))
 
-    sessions = [open_session() for _ in statements]
-    threads = [threading.Thread(target=run, args=pair) for pair in zip(sessions, statements, strict=True)]
+    works = zip(sessions, (*statements, IDLE), spans, strict=True)
+    threads = [threading.Thread(target=run, args=work) for work in works]
     for thread in threads:
         thread.start()
     try:
@@ -179,6 +189,14 @@ def bystanders(open_session: OpenSession, statements: list[str]) -> Iterator[lis
         for thread, session in zip(threads, sessions, strict=True):
             thread.join()
             session.close()
+        *waits, idle = spans
+        stalls = [span for span in idle if span[1] - span[0] > STALL_S]
+        seconds += [end - start - in_common((start, end), stalls) for spans in waits for start, end in spans]
+
+
+def in_common(span: Span, others: list[Span]) -> float:
+    """Return for how many seconds of a span one of the others lasted, which follow one another."""
+    return sum(max(0.0, min(span[1], end) - max(span[0], start)) for start, end in others)
 
 
 def short(settings: Settings) -> DatabaseSettings:
@@ -236,13 +254,15 @@ def test_a_session_that_queues_ahead_is_named_too(
 ) -> None:
     """Who waits before us is as much in the way as who holds the lock."""
     reader, other = second_session(), second_session()
+    # Time enough for one more session to be opened and to look.
+    once = settings.database.model_copy(update={"lock_attempts": 1, "lock_timeout_ms": 2_000})
     with held(reader, READ) as pid:
         waiter = threading.Thread(target=other.execute, args=("alter table content_items add column theirs int",))
         waiter.start()
         while not blockers_of(connection, other.info.backend_pid):
             time.sleep(0.02)
         with pytest.raises(LockNotAcquired) as refused:
-            run_ddl(connection, ADD_COLUMN, settings.database.model_copy(update={"lock_attempts": 1}))
+            run_ddl(connection, ADD_COLUMN, once)
         reader.rollback()
         waiter.join()
     assert all(f"pid {one} " in refused.value.message for one in (pid, other.info.backend_pid))
@@ -256,7 +276,7 @@ def test_where_no_second_session_is_to_be_had_ddl_gives_up_all_the_same(
     name = sql.Identifier(role)
     connection.execute(sql.SQL("create role {} login connection limit 1 password {}").format(name, secret))
     connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(connection.info.user), name))
-    slow = quick.database.model_copy(update={"lock_timeout_ms": 300})
+    slow = quick.database.model_copy(update={"lock_timeout_ms": 1_000})
     address = conninfo.make_conninfo(os.environ["DATABASE_URL"], user=role, password=secret)
     try:
         with (

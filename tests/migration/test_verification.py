@@ -23,6 +23,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.db.statements import block
 from genonaut_lib.errors import CheckFailed, GateClosed, VerificationBusy
 from genonaut_lib.migration import chunk_reader, ledger, revisions, verify
+from genonaut_lib.migration.chunk_reader import ChunkReader
 from genonaut_lib.migration.comparison import CEILING, FLOOR, Chunk, Comparison, Mismatch, gaps
 from genonaut_lib.migration.junction_check import compare_junction, comparison
 from genonaut_lib.migration.phases import PHASES, Context, backfill_tag_uuids, drop_legacy_tags
@@ -336,11 +337,18 @@ def test_a_difference_that_is_gone_when_read_again_does_not_count(
     tag = tags_of(linked.connection, AUTO, 9)[0]
     with unnoticed(linked.connection) as connection:
         unlink(connection, AUTO, 9, tag)
-    monkeypatch.setattr(chunk_reader, "READ_AGAIN_AFTER_S", (0.05, 2.0))
-    repair = threading.Timer(0.7, link, (second_session(), AUTO, 9, tag))
-    repair.start()
+    monkeypatch.setattr(chunk_reader, "READ_AGAIN_AFTER_S", (0.05, 0.05))
+    writer, real, found = second_session(), ChunkReader._keys, []
+
+    def keys(reader: ChunkReader, leaf: Chunk) -> set[Mismatch]:
+        found.append(real(reader, leaf))
+        if len(found) == 2:
+            link(writer, AUTO, 9, tag)
+        return found[-1]
+
+    monkeypatch.setattr(ChunkReader, "_keys", keys)
     assert compare_junction(linked).mismatches == ()
-    repair.join()
+    assert [len(one) for one in found] == [1, 1, 0]
 
 
 def chunks(connection: Connection) -> list[tuple[int, ...]]:

@@ -37,7 +37,7 @@ def test_all_waits_of_a_request_share_one_patience(few: Settings, runner: asynci
     """Whoever has waited once for a session waits the less for the next."""
 
     async def asked_thrice() -> float:
-        async with Sessions(few) as pool, pool.connection():
+        async with Sessions(few) as pool, pool.connection(timeout=30):
             CURRENT.set(Trace())
             started = time.monotonic()
             for _ in range(3):
@@ -52,7 +52,7 @@ def test_more_requests_than_may_wait_are_sent_off_at_once(few: Settings, runner:
     """Rather than that all of them wait in vain."""
 
     async def crowded() -> list[BaseException]:
-        async with Sessions(few) as pool, pool.connection():
+        async with Sessions(few) as pool, pool.connection(timeout=30):
             found = await asyncio.gather(*(pool.getconn() for _ in range(3)), return_exceptions=True)
             return [error for error in found if isinstance(error, BaseException)]
 
@@ -83,7 +83,7 @@ def test_the_databases_time_is_that_of_the_request_that_asked(few: Settings, run
         trace = Trace()
         async with Sessions(few) as pool:
             CURRENT.set(trace)
-            async with pool.connection() as connection:
+            async with pool.connection(timeout=30) as connection:
                 await connection.execute("select pg_sleep(0.2)")
         return trace.database_ms
 
@@ -95,7 +95,7 @@ def test_a_session_keeps_its_limits_whatever_the_role_says(few: Settings, runner
 
     async def in_force() -> list[str]:
         names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-        async with Sessions(few) as pool, pool.connection() as connection:
+        async with Sessions(few) as pool, pool.connection(timeout=30) as connection:
             found = [await (await connection.execute(f"show {name}".encode())).fetchone() for name in names]
         return [row[0] for row in found if row]
 
