@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 import hypothesis
 import pytest
@@ -20,12 +17,12 @@ from genonaut_lib.migration import adoption
 from genonaut_lib.migration.phases import Context
 from genonaut_lib.settings import Settings, load_settings
 from tests import passes
-from tests.databases import EMPTY, Models, database, prepared, server_folder
+from tests.databases import EMPTY, Models, database, one_at_a_time, prepared, server_folder
 from tests.factories import Gallery
 from tests.stages import Stages
 
 # A busy machine is no finding: what takes time has a benchmark, and a test that hangs its own timeout.
-hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("suite")
 
 
@@ -42,14 +39,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if not passes.asked_of_another_server(item.nodeid)]
         items[:] = [item for item in items if passes.asked_of_another_server(item.nodeid)]
         config.hook.pytest_deselected(items=left_out)
-
-
-@contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Let the workers of one run start their servers in turn: as root, the first one makes a system user."""
-    with (Path(tempfile.gettempdir()) / "genonaut-tests.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import shutil
@@ -38,6 +39,14 @@ def server_folder(prefix: str) -> Path:
     an ext4 disk.
     """
     return Path(tempfile.mkdtemp(prefix=prefix, dir=MEMORY if _has_room() else "/tmp"))
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let the workers of one run start their servers in turn: as root, the first one makes a system user."""
+    with (Path(tempfile.gettempdir()) / "genonaut-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _has_room() -> bool:

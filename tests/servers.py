@@ -18,7 +18,7 @@ from psycopg import sql
 from genonaut_lib.db import embedded
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.settings import load_settings
-from tests.databases import server_folder
+from tests.databases import one_at_a_time, server_folder
 from tests.waiting import until_found
 
 ENVIRONMENT = "test"
@@ -33,7 +33,9 @@ def wait_until_caught_up(connection: Connection) -> None:
     """Return once every receiver has replayed what is written by now, and there is one."""
     row = connection.execute("select pg_current_wal_lsn()").fetchone()
     assert row is not None
-    until_found(connection, "select from pg_stat_replication having every(replay_lsn >= %s::pg_lsn)", row[0])
+    until_found(
+        connection, "select from pg_stat_replication having every(coalesce(replay_lsn >= %s::pg_lsn, false))", row[0]
+    )
 
 
 @contextlib.contextmanager
@@ -41,7 +43,7 @@ def primary(**options: str) -> Iterator[str]:
     """Start a server of its own with the given server settings, and yield its address."""
     folder = server_folder("gp-")
     try:
-        with _state(folder):
+        with _state(folder), one_at_a_time():
             _write(embedded.start_postgres(ENVIRONMENT, load_settings(ENVIRONMENT).servers), options)
             embedded.stop(ENVIRONMENT)
             url = embedded.start_postgres(ENVIRONMENT, load_settings(ENVIRONMENT).servers)

@@ -49,14 +49,27 @@ class Backfill:
         BackfillCancelled when another process said so, LockNotAcquired when a row stays locked
         through all retries, DatabaseUnreachable when the server stays away.
         """
-        with engine.connect(self.settings) as connection:
-            backfill.open_ranges(connection, self.task, self.settings.throttle.batch_rows_first)
-            engine_id = control.sign_on(connection, self.task.name, self.run_id)
-            tally = Tally.of(backfill.totals(connection, self.task.name))
+        engine_id, tally = self._sign_on()
         throttle = self.settings.throttle
         desk = _Desk(self, engine_id, tally, Orders(throttle.batch_target_s, throttle.pause_s))
         desk.work()
         return self.result
+
+    def _sign_on(self) -> tuple[uuid.UUID, Tally]:
+        """Cut the ranges and sign on; once more where somebody ended the session, since all of it may be done twice."""
+        with engine.connect(self.settings) as connection:
+            try:
+                return self._sign_on_with(connection)
+            except psycopg.OperationalError:
+                if not connection.broken:
+                    raise
+        with engine.connect(self.settings) as connection:
+            return self._sign_on_with(connection)
+
+    def _sign_on_with(self, connection: Connection) -> tuple[uuid.UUID, Tally]:
+        backfill.open_ranges(connection, self.task, self.settings.throttle.batch_rows_first)
+        engine_id = control.sign_on(connection, self.task.name, self.run_id)
+        return engine_id, Tally.of(backfill.totals(connection, self.task.name))
 
 
 class _Desk:

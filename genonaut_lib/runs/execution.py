@@ -7,6 +7,7 @@ two seconds behind and is replaced as a whole, so its last good copy survives wh
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 from nbclient.exceptions import CellExecutionError
 from papermill.iorw import papermill_io
 from papermill.log import logger
+from traitlets.config import Config
 
 from genonaut_lib.errors import ProjectNotFound
 from genonaut_lib.runs.client import RecordedClient
 from genonaut_lib.runs.ending import OK, ending_of
+from genonaut_lib.runs.kernel_sockets import sockets
 from genonaut_lib.runs.record import Record, Target
 from genonaut_lib.runs.record_file import HANDLER, path_of
 from genonaut_lib.runs.secrets.redaction import Redactor
@@ -36,12 +39,12 @@ def execute(nb: Any, kernel_name: str, output_path: str | None, options: Mapping
     RunInterrupted at a signal, RunOverdue, and RecordUnwritable or OSError when the disk is full.
     """
     shown = {name: options.get(name, default) for name, default in (("progress_bar", True), ("log_output", False))}
-    with listening() as orders:
+    with listening() as orders, sockets(options.get("run_id") or uuid.uuid4()) as place:
         record = Record(nb, options.get("target") or _target(output_path), options.get("run_id"), **shown)
         limits = options.get("limits") or Limits(orders)
         record.notebook_start()
         try:
-            RecordedClient(record, limits, **_client_options(kernel_name, options)).execute()
+            RecordedClient(record, limits, **_client_options(kernel_name, place, options)).execute()
         except CellExecutionError as error:
             record.end(ending_of(error))
         except BaseException as error:
@@ -52,10 +55,12 @@ def execute(nb: Any, kernel_name: str, output_path: str | None, options: Mapping
     return record.nb
 
 
-def _client_options(kernel_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _client_options(kernel_name: str, place: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nbclient's options; its manager meets the kernel at the sockets whose paths begin with `place`."""
     passed = {name: value for name, value in options.items() if name not in (*_OWN, *_UNUSED)}
     renamed = {_RENAMED.get(name, name): value for name, value in passed.items()}
-    return {**renamed, "kernel_name": kernel_name, "log": logger, "log_output": options.get("log_output", False)}
+    own = {"kernel_name": kernel_name, "log": logger, "log_output": options.get("log_output", False)}
+    return {**renamed, **own, "config": Config({"KernelManager": {"transport": "ipc", "ip": place}})}
 
 
 def _target(output_path: str | None) -> Target:

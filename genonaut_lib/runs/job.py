@@ -17,9 +17,8 @@ from genonaut_lib.errors import GenonautError, KernelDied, LedgerBehind, Noteboo
 from genonaut_lib.migration.ledger import RunStart
 from genonaut_lib.runs import closing, executor, report
 from genonaut_lib.runs.ending import DEAD, OK, Ending, ending_of
-from genonaut_lib.runs.kernel import engine_options
+from genonaut_lib.runs.kernel import manager_class
 from genonaut_lib.runs.kernel_log import KernelLog
-from genonaut_lib.runs.kernel_sockets import sockets
 from genonaut_lib.runs.reading import index
 from genonaut_lib.runs.record import Target
 from genonaut_lib.runs.records.sealing import Opened
@@ -103,11 +102,7 @@ def _executed(job: Job) -> str:
     """Execute the notebook and return how its record says it ended."""
     papermill_engines.register(executor.NAME, executor.GenonautEngine)
     variables = {RUN_VARIABLE: str(job.start.run_id), ENVIRONMENT_VARIABLE: job.settings.environment}
-    with (
-        _environment(variables),
-        contextlib.closing(KernelLog(job.kernel_log, job.redactor)) as log,
-        sockets(job.start.run_id) as meeting,
-    ):
+    with _environment(variables), contextlib.closing(KernelLog(job.kernel_log, job.redactor)) as log:
         executed = papermill.execute_notebook(
             job.path,
             None,
@@ -119,7 +114,7 @@ def _executed(job: Job) -> str:
             target=Target(job.output, redactor=job.redactor),
             run_id=job.start.run_id,
             limits=job.limits,
-            **engine_options(log, meeting),
+            kernel_manager_class=manager_class(log),
         )
     return str(executed.metadata["genonaut"]["status"])
 

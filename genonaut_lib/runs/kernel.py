@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyter_client.manager import AsyncKernelManager
-from traitlets.config import Config
 
 from genonaut_lib.runs.kernel_log import KernelLog
 
@@ -26,12 +24,11 @@ class LoggedKernelManager(AsyncKernelManager):
             await super().start_kernel(**{**options, "stderr": stderr})
 
 
-def engine_options(log: KernelLog, sockets: Path) -> dict[str, Any]:
-    """Return what papermill's engine needs to run a notebook on a logged kernel, to be met in the folder `sockets`."""
+def manager_class(log: KernelLog) -> type[LoggedKernelManager]:
+    """Return the class of the manager of a kernel whose own words go to a log."""
 
     # nbclient makes the manager itself, from a class and a configuration that it copies: the log goes with the class.
     class LoggedKernel(LoggedKernelManager):
         log_of_process = log
 
-    manager = {"transport": "ipc", "ip": str(sockets / "k")}
-    return {"kernel_manager_class": LoggedKernel, "config": Config({"LoggedKernelManager": manager})}
+    return LoggedKernel

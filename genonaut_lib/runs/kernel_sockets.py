@@ -7,29 +7,38 @@ start on one machine at the same time, one may find a port of its own taken, and
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+LONGEST = 100
+"""Bytes of a socket's path; the systems take 107 and 103."""
+
 
 @contextlib.contextmanager
-def sockets(run_id: uuid.UUID) -> Iterator[Path]:
-    """Make the folder for the sockets of a run's kernel, for a block."""
+def sockets(run_id: uuid.UUID) -> Iterator[str]:
+    """Make the folder for the sockets of a run's kernel, for a block; yields what their paths begin with."""
     folder = _folder(run_id)
     folder.mkdir(mode=0o700)
     try:
-        yield folder
+        # Jupyter appends a hyphen and the number of the socket.
+        yield str(folder / "k")
     finally:
         remove(run_id)
 
 
 def remove(run_id: uuid.UUID) -> None:
-    """Remove the folder of a run that is over, where it is still there: a runner that was killed has left it."""
+    """Remove the folder of a run that is over, where it is still there: a runner that was killed has left it.
+
+    What a machine's own user never comes back for, or under another TMPDIR, goes with the other temporary files.
+    """
     shutil.rmtree(_folder(run_id), ignore_errors=True)
 
 
 def _folder(run_id: uuid.UUID) -> Path:
-    # Short, since the path of a socket is: 107 bytes on Linux, 103 on macOS.
-    return Path(tempfile.gettempdir()) / f"gk-{run_id.hex}"
+    name = f"gk-{run_id.hex}"
+    folder = Path(tempfile.gettempdir()) / name
+    return folder if len(os.fsencode(folder / "k-5")) <= LONGEST else Path("/tmp") / name  # noqa: S108

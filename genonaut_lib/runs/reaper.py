@@ -46,8 +46,8 @@ def reap(connection: Connection, settings: Settings) -> list[Settled]:
     for run in ledger.gone_runs(connection, settings.runs.lost_after_s):
         ending, remarks = _mended(run)
         remarks += closing.write_html(run.start, redactor)
-        closing.settle(connection, run.start, _with_remarks(ending, remarks))
         kernel_sockets.remove(run.start.run_id)
+        closing.settle(connection, run.start, _with_remarks(ending, remarks))
         settled.append(Settled(run, ending, tuple(remarks)))
     sealing.seal_left_over(settings, connection)
     if settled:

@@ -27,7 +27,7 @@ from genonaut_lib.db.engine import Connection
 from genonaut_lib.migration import adoption
 from genonaut_lib.migration.phases.drop_legacy_tags import CONFIRMATION
 from genonaut_lib.settings import load_settings
-from tests.conftest import one_at_a_time
+from tests.databases import one_at_a_time
 
 KILLS = int(os.environ.get("CHAOS_KILLS", "7"))
 ITEMS = 4_000

@@ -174,7 +174,8 @@ def test_everybody_at_once_reads_the_truth_and_no_writers_clash(soak: Soak) -> N
         finally:
             soak.done.set()
     assert [clash for writer in writers for clash in writer.result()] == []
-    assert min(sealed.result(), soak.sealed, built.result(), soak.read) > 0
+    sealed.result()
+    assert min(soak.sealed, built.result(), soak.read) > 0
     soak.gallery.run(soak.last_look())
 
 

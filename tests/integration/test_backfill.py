@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -19,7 +21,7 @@ from genonaut_lib.content.generation import SHAPES, generate
 from genonaut_lib.db import engine
 from genonaut_lib.db.engine import Connection
 from genonaut_lib.errors import LockNotAcquired
-from genonaut_lib.migration import backfill, worker
+from genonaut_lib.migration import backfill, control, worker
 from genonaut_lib.migration.backfill import BackfillResult, BackfillTask, open_ranges
 from genonaut_lib.migration.crew import Backfill
 from genonaut_lib.migration.junction_check import compare_junction
@@ -353,7 +355,7 @@ def test_a_lost_session_is_opened_anew(unlinked: Connection, settings: Settings)
     start.start()
     ours = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'genonaut'"
     ours += " and datname = current_database() and pid <> pg_backend_pid()"
-    # Before its first batch it signs on, with a session that is not opened anew.
+    # Before its first batch it signs on, with a session that is opened anew once.
     eventually(lambda: backfill.status(unlinked, JUNCTION.name).rows_read > 0)
     for _ in range(3):
         eventually(lambda: count(unlinked, ours) > 0)
@@ -361,6 +363,24 @@ def test_a_lost_session_is_opened_anew(unlinked: Connection, settings: Settings)
     start.join(30)
     status = backfill.status(unlinked, JUNCTION.name)
     assert (status.complete, status.rows_read, status.rows_changed) == (True, 300, pairs_in_arrays(unlinked))
+
+
+def test_a_session_lost_while_it_signs_on_is_opened_anew(
+    unlinked: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was begun by then."""
+    real, lost = control.sign_on, []
+
+    def cut(connection: Connection, *arguments: Any) -> uuid.UUID:
+        if not lost:
+            lost.append(connection.info.backend_pid)
+            unlinked.execute("select pg_terminate_backend(%s, 5000)", lost)
+        return real(connection, *arguments)
+
+    monkeypatch.setattr(control, "sign_on", cut)
+    assert run(unlinked, JUNCTION, settings).rows_read == 300
+    engines = "select count(*) from workbench.backfill_engines where task = 'backfill_content_tags'"
+    assert count(unlinked, engines) == 1
 
 
 def allow_connections(admin_url: str, database: str, *, allowed: bool) -> None:

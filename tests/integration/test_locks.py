@@ -27,6 +27,7 @@ from genonaut_lib.settings import DatabaseSettings, Settings
 from tests.databases import database, settings_of
 from tests.factories import Gallery
 from tests.migration.test_phases import apply_before
+from tests.waiting import eventually
 
 OpenSession = Callable[[], Connection]
 ADD_COLUMN = Block("tests", "add_column", "alter table content_items add column added integer").sql()
@@ -40,8 +41,8 @@ IDLE = "select 1"
 STALL_S = 0.05
 """How long a statement that waits for nothing takes only on a machine that is busy otherwise."""
 SHORT_MS = 300
-LONGEST_WAIT_S = 0.59
-"""What a reader or writer beside DDL may wait: one lock timeout of SHORT_MS, and for the machine less than another."""
+LONGEST_WAIT_S = 0.49
+"""What a reader or writer beside DDL may wait: one lock timeout of SHORT_MS, and some for being told."""
 
 
 @contextmanager
@@ -163,10 +164,10 @@ def test_attaching_beside_an_open_writer_verifies(
 
 @contextmanager
 def bystanders(open_session: OpenSession, statements: list[str]) -> Iterator[list[float]]:
-    """Run each statement over and over on a session of its own; yields a list of the seconds each took, in the end.
+    """Run each statement over and over on a session of its own; yields a list that is filled when the block is left.
 
-    One more session asks for nothing of anybody. While that one is held up it is by the machine, and for as long the
-    others are, too: that much is taken off a statement that was at work at the same moment.
+    It has the seconds each statement took. One more session asks for nothing of anybody. While that one is held up it
+    is by the machine, and for as long the others are, too: that much is taken off a statement that was at work then.
     """
     over, seconds = threading.Event(), []
     sessions = [open_session() for _ in (*statements, IDLE)]
@@ -259,8 +260,7 @@ def test_a_session_that_queues_ahead_is_named_too(
     with held(reader, READ) as pid:
         waiter = threading.Thread(target=other.execute, args=("alter table content_items add column theirs int",))
         waiter.start()
-        while not blockers_of(connection, other.info.backend_pid):
-            time.sleep(0.02)
+        eventually(lambda: blockers_of(connection, other.info.backend_pid))
         with pytest.raises(LockNotAcquired) as refused:
             run_ddl(connection, ADD_COLUMN, once)
         reader.rollback()

@@ -55,7 +55,9 @@ engine.connect(load_settings())
 SMALL = """
 import glob, os, time
 print("small", flush=True)
-while not any('"small\\\\n"' in open(one).read() for one in glob.glob("outputs/**/*.ipynb", recursive=True)):
+said, until = '"small\\\\n"', time.monotonic() + 30
+records = lambda: glob.glob("outputs/**/*.ipynb", recursive=True)
+while time.monotonic() < until and not any(said in open(one).read() for one in records()):
     time.sleep(0.05)
 """
 """A cell's first words, and that they are in its record."""

@@ -427,13 +427,13 @@ def until_done(settings: Settings, killer: Connection, step: Callable[[Context],
     """Start `step` until it comes to its end, killed after 50 ms, then later and later; return the number of kills."""
     for kills in range(60):
         timer = threading.Timer(0.05 * 1.1**kills, kill_workbench, [killer])
-        try:
-            with engine.connect(settings) as connection:
-                timer.start()
+        with engine.connect(settings) as connection:
+            timer.start()
+            try:
                 step(Context(connection, settings))
-        except (psycopg.OperationalError, DBAPIError, GenonautError):
-            timer.join()
-            continue
+            except (psycopg.OperationalError, DBAPIError, GenonautError):
+                timer.join()
+                continue
         timer.cancel()
         timer.join()
         return kills

@@ -8,13 +8,16 @@ is named at the end.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 import pytest
+from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
@@ -116,8 +119,12 @@ class GuardedNotebook(IPyNbFile):
     halted = ""
 
     def setup(self) -> None:
-        """Start the kernel."""
-        super().setup()
+        """Start the kernel; it is met at sockets, since another kernel may take a port before this one does."""
+        self.sockets = tempfile.TemporaryDirectory(prefix="gk-", ignore_cleanup_errors=True)
+        manager = partial(KernelManager, transport="ipc", ip=str(Path(self.sockets.name) / "k"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("nbval.kernel.KernelManager", manager)
+            super().setup()
         self.kernel = WatchedKernel(self.kernel)
 
     def collect(self) -> Iterator[GuardedCell]:
@@ -135,6 +142,7 @@ class GuardedNotebook(IPyNbFile):
         # nbval takes the manager away when it stops a kernel that does not answer.
         if self.kernel is not None and hasattr(self.kernel, "km"):
             self.kernel.stop()
+        self.sockets.cleanup()
 
 
 class Tally:

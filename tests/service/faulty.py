@@ -81,7 +81,7 @@ def state(folder: Path) -> Iterator[None]:
 def database() -> Iterator[Database]:
     """Start a server, make a migrated gallery with statistics and bitmaps on it, and take it away."""
     folder = databases.server_folder("gx-")
-    with state(folder):
+    with state(folder), databases.one_at_a_time():
         url = embedded.start_postgres(ENVIRONMENT, load_settings(ENVIRONMENT).servers)
     settings = load_settings(ENVIRONMENT).model_copy(update={"database_url": SecretStr(url)})
     found = Database(folder, settings)

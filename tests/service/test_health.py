@@ -47,6 +47,7 @@ def operated(admin_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         redis_at(tmp_path_factory.mktemp("r")) as (url, redis),
         served(settings, REDIS_URL=url, **KNOBS) as service,
     ):
+        eventually(lambda: service.get("/health").json()["status"] == "ok")
         yield Operated(service, connection, redis)
 
 
@@ -73,7 +74,6 @@ def a_page_under_way(operated: Operated) -> Iterator[None]:
 @pytest.mark.parametrize("prefix", ["/api/v1", ""])
 def test_all_is_well_where_everything_is_there(prefix: str, operated: Operated) -> None:
     """Each dependency by name, with how long it took; below the API's prefix and at the root."""
-    eventually(lambda: operated.service.client.get(f"{prefix}/health").json()["status"] == "ok")
     answer = operated.service.client.get(f"{prefix}/health")
     assert (answer.status_code, answer.json()["status"]) == (200, "ok"), answer.text
     assert states(answer) == {"database": "ok", "statistics": "ok", "bitmaps": "off", "redis": "ok"}

@@ -89,7 +89,7 @@ def due_by_walking(times: CronTimes, start: datetime, end: datetime) -> set[date
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     minute=st.sampled_from(["0", "30", "*/20", "15,45", "59"]),
     hour=st.sampled_from(["*", "0", "1", "2", "3", "1-3", "*/2", "2,22"]),

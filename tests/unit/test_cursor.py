@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genonaut_lib.errors import InvalidInput, InvalidSettings
@@ -80,7 +80,6 @@ def refused(text: str, query: GalleryQuery = QUERY, signer: Signer = SIGNER) -> 
     return False
 
 
-@settings(deadline=None)
 @given(places, st.booleans())
 def test_every_place_comes_back_exactly(place: tuple[Sort, Position], backwards: bool) -> None:
     """Every sort field, every value, both sources, both directions; floats bit by bit, moments to the microsecond."""
@@ -93,7 +92,6 @@ def test_every_place_comes_back_exactly(place: tuple[Sort, Position], backwards:
     assert (found.position.source, found.position.id) == (position.source, position.id)
 
 
-@settings(deadline=None)
 @given(places)
 def test_the_rest_of_the_query_stays_as_it_is(place: tuple[Sort, Position]) -> None:
     """A cursor says where the page is and nothing else."""
@@ -134,7 +132,6 @@ def test_odd_floats_keep_their_place(value: float) -> None:
     assert bits(found.before.value) == bits(value)
 
 
-@settings(deadline=None)
 @given(places)
 def test_any_flipped_bit_is_refused(place: tuple[Sort, Position]) -> None:
     """Each bit of each character, the spare ones of the last character too."""
@@ -148,7 +145,6 @@ def test_any_flipped_bit_is_refused(place: tuple[Sort, Position]) -> None:
     assert [one for one in flipped if not refused(one, query)] == []
 
 
-@settings(deadline=None)
 @given(places, st.data())
 def test_any_cut_or_doubled_text_is_refused(place: tuple[Sort, Position], data: st.DataObject) -> None:
     """Missing ends, missing middles, and more than was given out."""

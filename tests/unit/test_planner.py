@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from genonaut_lib.errors import InvalidInput
 from genonaut_lib.gallery.choice import Choice
@@ -245,7 +245,6 @@ def test_unfit_strategies_say_which_knob_or_fact_keeps_them_out(
     assert why in chosen(*counts, knobs=knobs(**changed)).unfit[unfit]
 
 
-@settings(deadline=None)  # the first example compiles nothing, yet shares its process with those that do
 @given(queries, statistics_of_any_kind)
 def test_every_strategy_is_either_considered_or_unfit(query: GalleryQuery, statistics: Statistics | None) -> None:
     """Never an error, never an unfit choice, whatever query and statistics hold; the cheapest wins, ties by name."""
@@ -264,7 +263,6 @@ def test_every_strategy_is_either_considered_or_unfit(query: GalleryQuery, stati
                 assert choice.strategy == min(choice.considered, key=lambda name: (choice.considered[name], name))
 
 
-@settings(deadline=None)
 @given(queries, statistics_of_any_kind.filter(lambda found: found is not None))
 def test_features_are_what_costs_are_made_of(query: GalleryQuery, statistics: Statistics) -> None:
     """Each feature has a coefficient, and an estimate is their product: the fit and the choice read one definition."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genonaut_lib.gallery.bitmaps.layout import CHUNK
@@ -158,7 +158,6 @@ def test_without_statistics_the_bitmaps_are_taken_where_they_serve(statistics: S
     assert chosen == ["bitmap", "two_phase_dual", "time_walk"]
 
 
-@settings(deadline=None)
 @given(queries, statistics_of_any_kind, st.integers(0, 10**6), st.frozensets(st.sampled_from(TAGS)))
 def test_with_bitmaps_every_strategy_is_either_considered_or_unfit(
     query: GalleryQuery, statistics: Statistics | None, chunks: int, tags: AbstractSet[Any]
@@ -175,7 +174,6 @@ def test_with_bitmaps_every_strategy_is_either_considered_or_unfit(
             assert all(0 < value < float("inf") for value in choice.considered.values())
 
 
-@settings(deadline=None)
 @given(queries, statistics_of_any_kind.filter(lambda found: found is not None), st.booleans())
 def test_features_of_the_bitmaps_are_what_their_cost_is_made_of(
     query: GalleryQuery, statistics: Statistics, totals: bool

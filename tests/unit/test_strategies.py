@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genonaut_lib.errors import InvalidInput
@@ -64,7 +64,6 @@ def wheres(query: GalleryQuery) -> list[str]:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@settings(deadline=None)  # a shape is compiled once, which takes its time
 @given(query=queries())
 def test_no_value_of_a_query_stands_in_its_statements(strategy: str, query: GalleryQuery) -> None:
     """Tags, viewer, words, page and position reach the database as bound values only."""
@@ -75,7 +74,6 @@ def test_no_value_of_a_query_stands_in_its_statements(strategy: str, query: Gall
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@settings(deadline=None)  # a shape is compiled once, which takes its time
 @given(query=queries())
 def test_every_name_of_a_statement_has_a_value(strategy: str, query: GalleryQuery) -> None:
     """No statement waits for a value that its query does not give."""
@@ -89,7 +87,6 @@ def test_queries_of_one_shape_share_a_statement(query: GalleryQuery, viewer: uui
     assert shape_of(replace(query, viewer=viewer, page_size=size)) == shape_of(query)
 
 
-@settings(deadline=None)  # a shape is compiled once, which takes its time
 @given(queries(), sorts)
 def test_a_count_does_not_depend_on_where_the_page_lies(query: GalleryQuery, sort: Sort) -> None:
     """All pages of a filter share one statement that counts it."""
