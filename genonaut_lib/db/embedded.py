@@ -225,10 +225,15 @@ def _configure(folder: Path, settings: ServerSettings) -> None:
     (folder / "workbench.conf").write_text("\n".join(lines) + "\n")
 
 
+def is_socket_path(path: Path) -> bool:
+    """Whether a Unix socket may have this path; Linux takes 107 bytes, macOS 103."""
+    return len(os.fsencode(path)) <= 100
+
+
 def _redis_socket(folder: Path) -> Path:
-    """Return the socket's path: in the data folder, or a short one where that passes 107 bytes."""
+    """Return the socket's path: in the data folder, or a short one where that would be too long."""
     inside = folder / "redis.sock"
-    if len(os.fsencode(inside)) <= 100:
+    if is_socket_path(inside):
         return inside
     return Path(os.environ.get("XDG_RUNTIME_DIR", "/tmp")) / f"genonaut-{folder.stat().st_ino}.sock"  # noqa: S108
 

@@ -59,8 +59,10 @@ def _client_options(kernel_name: str, place: str, options: Mapping[str, Any]) ->
     """Return nbclient's options; its manager meets the kernel at the sockets whose paths begin with `place`."""
     passed = {name: value for name, value in options.items() if name not in (*_OWN, *_UNUSED)}
     renamed = {_RENAMED.get(name, name): value for name, value in passed.items()}
+    config = Config({"KernelManager": {"transport": "ipc", "ip": place}})
+    config.merge(options.get("config") or {})
     own = {"kernel_name": kernel_name, "log": logger, "log_output": options.get("log_output", False)}
-    return {**renamed, **own, "config": Config({"KernelManager": {"transport": "ipc", "ip": place}})}
+    return {**renamed, **own, "config": config}
 
 
 def _target(output_path: str | None) -> Target:

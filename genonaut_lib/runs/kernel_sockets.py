@@ -7,15 +7,13 @@ start on one machine at the same time, one may find a port of its own taken, and
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-LONGEST = 100
-"""Bytes of a socket's path; the systems take 107 and 103."""
+from genonaut_lib.db.embedded import is_socket_path
 
 
 @contextlib.contextmanager
@@ -33,7 +31,7 @@ def sockets(run_id: uuid.UUID) -> Iterator[str]:
 def remove(run_id: uuid.UUID) -> None:
     """Remove the folder of a run that is over, where it is still there: a runner that was killed has left it.
 
-    What a machine's own user never comes back for, or under another TMPDIR, goes with the other temporary files.
+    A folder that no start reaps, or only one with another TMPDIR, goes with the machine's other temporary files.
     """
     shutil.rmtree(_folder(run_id), ignore_errors=True)
 
@@ -41,4 +39,4 @@ def remove(run_id: uuid.UUID) -> None:
 def _folder(run_id: uuid.UUID) -> Path:
     name = f"gk-{run_id.hex}"
     folder = Path(tempfile.gettempdir()) / name
-    return folder if len(os.fsencode(folder / "k-5")) <= LONGEST else Path("/tmp") / name  # noqa: S108
+    return folder if is_socket_path(folder / "k-5") else Path("/tmp") / name  # noqa: S108

@@ -21,9 +21,9 @@ from genonaut_lib.tuning import bitmap_upkeep, bitmap_writers
 from genonaut_lib.tuning.bitmap_effort import SECTIONS, BitmapEffort, Place
 from genonaut_lib.tuning.bitmap_layer import Layer, layer_tags
 from genonaut_lib.tuning.bitmap_reader import BitmapReader
+from tests.counters import rows_written
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
-from tests.integration.test_dry_run import await_others
 from tests.migration.test_phases import apply_before
 
 Command = Callable[..., Ended]
@@ -96,14 +96,11 @@ def test_every_section_is_measured_on_a_gallery_of_its_own(
 
 def test_the_environments_own_index_is_read_and_nothing_written(built: Connection, command: Command) -> None:
     """Tables for people; nothing in the database is another."""
-    counters = "select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables"
-    await_others(built)
-    built.execute("select pg_stat_force_next_flush()")
-    before = built.execute(counters).fetchall()
+    before = rows_written(built)
     ended = command("bench", "bitmaps", "--here", "--queries", "10", "--repeats", "1", "--env", "test")
     assert ended.code == 0, ended.said
     assert "warm_median_ms" in ended.said
-    assert built.execute(counters).fetchall() == before
+    assert rows_written(built) == before
 
 
 def test_marked_and_sealed_items_are_taken_out_again(built: Connection, command: Command) -> None:

@@ -21,10 +21,10 @@ from genonaut_lib.migration.backfill import Progress
 from genonaut_lib.migration.phases import PHASES, Context, SchemaPhase
 from genonaut_lib.migration.preview import preflight_checks, preview
 from genonaut_lib.runs.secrets.fingerprints import load_key
+from tests.counters import await_others
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
 from tests.migration.test_phases import apply, confirmed
-from tests.waiting import eventually
 
 BATCHED = ("seed_tags", "backfill_tag_uuids", "backfill_content_tags")
 RELATIONS = """
@@ -101,13 +101,6 @@ def snapshot(connection: Connection, *but: str) -> dict[str, Any]:
         connection.execute("select pg_stat_force_next_flush()")
         found["written"] = connection.execute(WRITTEN).fetchone()
     return found | {"schema": schema_of(connection)}
-
-
-def await_others(connection: Connection) -> None:
-    """Wait until the sessions of a backfill are gone: they hand in what they counted as they go."""
-    others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-    others += " and backend_type = 'client backend'"
-    eventually(lambda: connection.execute(others).fetchone() == (0,))
 
 
 def begin(context: Context, name: str) -> None:

@@ -23,10 +23,11 @@ from genonaut_lib.migration.preview import Preview, Stand, preflight_checks, pre
 from genonaut_lib.migration.runner import apply_plan, verify_phase
 from genonaut_lib.vocabulary import ContentSource
 from tests import servers
+from tests.counters import await_others
 from tests.databases import database, settings_of
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
-from tests.integration.test_dry_run import await_others, begin
+from tests.integration.test_dry_run import begin
 from tests.migration.test_phases import apply, apply_before, confirmed
 
 OFF_BY = 2.0
@@ -65,7 +66,7 @@ def quiet_server(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def context_alone(quiet_server: str) -> Iterator[Context]:
+def alone(quiet_server: str) -> Iterator[Context]:
     """An empty database on it."""
     with database(quiet_server) as name:
         settings = settings_of(quiet_server, name)
@@ -74,21 +75,20 @@ def context_alone(quiet_server: str) -> Iterator[Context]:
 
 
 @pytest.mark.parametrize(("shape", "items"), [("dense", 20_000), ("zipf", 4_000)])
-def test_wal_and_disk_come_out_as_estimated(shape: str, items: int, context_alone: Context) -> None:
+def test_wal_and_disk_come_out_as_estimated(shape: str, items: int, alone: Context) -> None:
     """Both backfills, each estimated, applied and measured."""
-    context = context_alone
-    adoption.adopt(context.connection, context.settings)
-    generation.generate(context.connection, generation.SHAPES[shape], items, 1)
+    adoption.adopt(alone.connection, alone.settings)
+    generation.generate(alone.connection, generation.SHAPES[shape], items, 1)
     for name in list(PHASES)[: list(PHASES).index("verify_content_tags")]:
-        expected, wal, grown = measured(context, name)
-        verify_phase(PHASES[name], context)
+        expected, wal, grown = measured(alone, name)
+        verify_phase(PHASES[name], alone)
         if name in ("backfill_tag_uuids", "backfill_content_tags"):
             total = expected.estimate.total
             assert within(total.wal_bytes, wal), (name, total, wal)
             assert within(total.disk_bytes, grown), (name, total, grown)
             assert expected.estimate.disk_needed >= grown / OFF_BY
         if name == "backfill_content_tags":
-            rows = one(context.connection, "select count(*) from content_tags")
+            rows = one(alone.connection, "select count(*) from content_tags")
             pairs = zip(expected.plan.actions, expected.estimate.actions, strict=True)
             loaded = sum(estimate.rows or 0 for step, estimate in pairs if step.id.startswith("load:"))
             assert abs(loaded - rows) < rows * 0.02

@@ -26,9 +26,9 @@ from genonaut_lib.tuning.planner_fit import Fit
 from genonaut_lib.tuning.race import Contest, Timing
 from genonaut_lib.tuning.timed_reads import TimedReader
 from genonaut_lib.vocabulary import ContentSource
+from tests.counters import rows_written
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
-from tests.integration.test_dry_run import await_others
 from tests.migration.test_phases import apply_before
 
 Command = Callable[..., Ended]
@@ -139,16 +139,13 @@ def test_a_strategy_that_shows_other_rows_is_caught(
 
 def test_the_environments_own_gallery_is_read_and_not_written(filled: Connection, command: Command) -> None:
     """The table shows the figures beside their targets; nothing in the database is another."""
-    counters = "select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables"
-    await_others(filled)
-    filled.execute("select pg_stat_force_next_flush()")
-    before = filled.execute(counters).fetchall()
+    before = rows_written(filled)
     ended = command(
         "bench", "gallery", "--here", "--strategy", "chosen", "--queries", "7", "--repeats", "1", "--env", "test"
     )
     assert ended.code == 0, ended.said
     assert "popular_tag_ms" in ended.said
-    assert filled.execute(counters).fetchall() == before
+    assert rows_written(filled) == before
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,9 @@ from genonaut_lib.tuning.http_effort import SECTIONS
 from genonaut_lib.tuning.http_questions import PLAIN_PAGE
 from genonaut_lib.tuning.http_servers import Served
 from genonaut_lib.tuning.http_soak import _Watched
+from tests.counters import rows_written
 from tests.factories import Gallery
 from tests.integration.conftest import Ended
-from tests.integration.test_dry_run import await_others
 
 Command = Callable[..., Ended]
 FIGURES = {
@@ -81,10 +81,7 @@ def served(made: Settings) -> Iterator[Served]:
 
 def test_every_section_is_measured_and_nothing_written(built: Connection, command: Command) -> None:
     """Figures for scripts; both servers show the same pages and are gone afterwards; the gallery is what it was."""
-    counters = "select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_user_tables"
-    await_others(built)
-    built.execute("select pg_stat_force_next_flush()")
-    before, running = built.execute(counters).fetchall(), set(servers_of_ours())
+    before, running = rows_written(built), set(servers_of_ours())
     ended = command("bench", "http", "--here", *SMALL, "--json")
     assert ended.code == 0, ended.said
     found = printed(ended)
@@ -94,7 +91,7 @@ def test_every_section_is_measured_and_nothing_written(built: Connection, comman
     assert (latency["questions"], latency["baseline_timed_out"]) == (12, 0)
     assert throughput["grid_service_other_statuses"] == throughput["grid_baseline_other_statuses"] == 0
     assert soak["other_statuses"] == 0
-    assert built.execute(counters).fetchall() == before
+    assert rows_written(built) == before
     assert set(servers_of_ours()) <= running
 
 

@@ -18,7 +18,6 @@ from genonaut_lib.migration.pressure import Pressure, Reason
 from genonaut_lib.migration_settings import PressureSettings
 from genonaut_lib.runs import replication
 from tests import servers
-from tests.servers import wait_until_caught_up
 from tests.waiting import eventually, until_found
 from tests.watch import Watch, beside
 
@@ -57,7 +56,7 @@ def primary(url: str) -> Iterator[Connection]:
 def replica(replica_url: str, primary: Connection) -> Iterator[Connection]:
     """A session on the replica, which streams and has caught up."""
     with servers.session(replica_url) as connection:
-        wait_until_caught_up(primary)
+        servers.wait_until_caught_up(primary)
         yield connection
 
 
@@ -211,12 +210,9 @@ def subscriber(primary: Connection, url: str) -> Iterator[Connection]:
             f"create subscription capture connection '{url}' publication capture"  # type: ignore[arg-type]
             " with (create_slot = false, copy_data = false)"
         )
-        # The replica alone would be every receiver, as long as this one has not said a word.
-        until_found(
-            primary,
-            "select from pg_stat_replication where application_name = 'capture' and replay_lsn is not null",
-        )
-        wait_until_caught_up(primary)
+        # The replica alone would be every receiver, as long as this one is not there.
+        until_found(primary, "select from pg_stat_replication where application_name = 'capture'")
+        servers.wait_until_caught_up(primary)
         yield connection
         connection.execute("drop subscription capture")
     for leftover in ("database subscriber with (force)", "publication capture", "table captured"):

@@ -8,9 +8,10 @@ is named at the end.
 
 from __future__ import annotations
 
-import tempfile
 import time
+import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from queue import Empty
@@ -21,6 +22,8 @@ from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
+
+from genonaut_lib.runs.kernel_sockets import sockets
 
 LOOKED_AT_EVERY_S = 0.5
 
@@ -120,8 +123,8 @@ class GuardedNotebook(IPyNbFile):
 
     def setup(self) -> None:
         """Start the kernel; it is met at sockets, since another kernel may take a port before this one does."""
-        self.sockets = tempfile.TemporaryDirectory(prefix="gk-", ignore_cleanup_errors=True)
-        manager = partial(KernelManager, transport="ipc", ip=str(Path(self.sockets.name) / "k"))
+        self.place = ExitStack()
+        manager = partial(KernelManager, transport="ipc", ip=self.place.enter_context(sockets(uuid.uuid4())))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("nbval.kernel.KernelManager", manager)
             super().setup()
@@ -142,7 +145,7 @@ class GuardedNotebook(IPyNbFile):
         # nbval takes the manager away when it stops a kernel that does not answer.
         if self.kernel is not None and hasattr(self.kernel, "km"):
             self.kernel.stop()
-        self.sockets.cleanup()
+        self.place.close()
 
 
 class Tally:

@@ -23,7 +23,7 @@ def run_nbval(paths: list[Path], *options: str, **variables: str) -> subprocess.
         "--nbval-sanitize-with", str(HERE / "sanitise.cfg"), *options, *map(str, paths),
     ]  # fmt: skip
     environment = {**os.environ, "GENONAUT_ENVIRONMENT": "test", **variables}
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=1100)
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
 
 
 def apply_what_stands_before(step: ReferenceStep, context: Context) -> None:

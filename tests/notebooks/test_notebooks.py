@@ -17,7 +17,6 @@ NOT_RECORDED = {
 """Notebooks without a reference, each with its reason and with what holds it instead."""
 
 
-@pytest.mark.timeout(1200)
 def test_every_notebook_gives_the_reference_outputs(settings: Settings) -> None:
     """The whole pipeline, in order, on the reference gallery, shows what it showed when it was recorded."""
     fill(settings)

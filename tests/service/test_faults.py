@@ -111,7 +111,7 @@ def test_a_long_absence_does_not_make_the_service_slower_to_come_back(service: S
 
 def test_a_restart_between_two_requests_is_not_noticed(own: Database) -> None:
     """All sessions of the pool are dead then, and the first one that is tried says so before it is used."""
-    with serve(own.settings, **knobs(**PATIENT)) as service:
+    with serve(own.settings, **knobs()) as service:
         with ThreadPoolExecutor(SESSIONS) as threads:
             assert {one.status_code for one in threads.map(lambda _: page(service), range(3 * SESSIONS))} == {200}
         own.stop()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -574,15 +575,14 @@ def signing_secret(text: str) -> object:
 
 
 def judged_in_time(built: Built) -> Findings:
-    """Judge a chain, which takes its time or less in one of three attempts: a core may be half another process's."""
+    """Judge a chain three times, which takes its time or less in the median: garbage is collected now and then."""
     seconds = []
     for _ in range(3):
         started = time.process_time()
         findings = judged(built, built.ledger)
         seconds.append(time.process_time() - started)
-        if seconds[-1] < RECORDS / A_SECOND:
-            return findings
-    raise AssertionError(f"{RECORDS} records took {seconds} seconds of processor time")
+    assert median(seconds) < RECORDS / A_SECOND
+    return findings
 
 
 def test_records_are_verified_a_thousand_a_second(tmp_path: Path, key: SigningKey) -> None:
